@@ -1,0 +1,140 @@
+// Command interop makes the pushes that it reads from standard input, so that one suite can test the callers of every
+// language against the same sidecar: go run ./interop 127.0.0.1:50051 or unix:/path
+//
+// It owns the form of its lines, in and out, and nothing that a caller would need.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/push-sidecar/push-sidecar/clients/go/pushsidecar"
+	xgv1 "github.com/push-sidecar/push-sidecar/clients/go/pushsidecar/xg/v1"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+type input struct {
+	Name     string          `json:"name"`
+	Request  json.RawMessage `json:"request"`
+	TimeoutS *float64        `json:"timeout_s"`
+}
+
+type output struct {
+	Name     string          `json:"name"`
+	Code     string          `json:"code"`
+	Message  string          `json:"message"`
+	Response json.RawMessage `json:"response"`
+	Error    *failure        `json:"error"`
+	Details  []string        `json:"details"`
+	Trailers []string        `json:"trailers"`
+}
+
+type failure struct {
+	Reason      string      `json:"reason"`
+	Sent        string      `json:"sent"`
+	VendorCode  *int32      `json:"vendor_code"`
+	RetryAfterS *float64    `json:"retry_after_s"`
+	Violations  []violation `json:"violations"`
+}
+
+type violation struct {
+	Field       string `json:"field"`
+	Rule        string `json:"rule"`
+	Description string `json:"description"`
+}
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: interop TARGET")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+}
+
+// run makes each push in turn; it stops at the first line that is no push.
+func run(target string, in io.Reader, out io.Writer) error {
+	conn, err := pushsidecar.Dial(target)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	client := xgv1.NewPushServiceClient(conn)
+	decoder, encoder := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var line input
+		if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("input: %w", err)
+		}
+		request := &xgv1.PushRequest{}
+		if err := protojson.Unmarshal(line.Request, request); err != nil {
+			return fmt.Errorf("request of %q: %w", line.Name, err)
+		}
+		result, err := push(client, line, request)
+		if err != nil {
+			return fmt.Errorf("response of %q: %w", line.Name, err)
+		}
+		if err := encoder.Encode(result); err != nil {
+			return err
+		}
+	}
+}
+
+func push(client xgv1.PushServiceClient, line input, request *xgv1.PushRequest) (output, error) {
+	ctx := context.Background()
+	if line.TimeoutS != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(*line.TimeoutS*float64(time.Second)))
+		defer cancel()
+	}
+	var trailer metadata.MD
+	response, err := client.Push(ctx, request, grpc.Trailer(&trailer))
+
+	result := output{Name: line.Name, Code: code.Code_OK.String(), Details: []string{}, Trailers: []string{}}
+	// grpc-go gives the content-type of an answer that has no headers as a trailer; other libraries do not.
+	delete(trailer, "content-type")
+	for name := range trailer {
+		result.Trailers = append(result.Trailers, name)
+	}
+	slices.Sort(result.Trailers)
+	if err == nil {
+		result.Response, err = protojson.Marshal(response)
+		return result, err
+	}
+	for _, detail := range status.Convert(err).Proto().GetDetails() {
+		_, name, _ := strings.Cut(detail.GetTypeUrl(), "/")
+		result.Details = append(result.Details, name)
+	}
+	told := pushsidecar.ErrorOf(err)
+	result.Code, result.Message, result.Error = code.Code(told.Code).String(), told.Message, failureOf(told)
+	return result, nil
+}
+
+func failureOf(told *pushsidecar.Error) *failure {
+	result := &failure{
+		Reason: told.ReasonText, Sent: told.Sent.String(), VendorCode: told.VendorCode, Violations: []violation{},
+	}
+	if told.RetryAfter != nil {
+		seconds := told.RetryAfter.Seconds()
+		result.RetryAfterS = &seconds
+	}
+	for _, v := range told.Violations {
+		result.Violations = append(result.Violations, violation(v))
+	}
+	return result
+}

@@ -1,0 +1,63 @@
+package io.github.pushsidecar.client;
+
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.Context;
+import io.grpc.ManagedChannelBuilder;
+import io.grpc.MethodDescriptor;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** The settings of every channel to a sidecar, the same as those of the helpers in other languages. */
+final class ChannelDefaults {
+  /** The sidecar permits pings every 20 s. */
+  private static final long KEEP_ALIVE_S = 30;
+
+  /** gRPC service config for every method. Numbers are doubles, as in JSON. */
+  private static final Map<String, Object> SERVICE_CONFIG =
+      Map.of(
+          "methodConfig",
+          List.of(
+              Map.of(
+                  "name", List.of(Map.of()),
+                  "retryPolicy",
+                      Map.of(
+                          "maxAttempts", 4.0,
+                          "initialBackoff", "0.1s",
+                          "maxBackoff", "1s",
+                          "backoffMultiplier", 2.0,
+                          "retryableStatusCodes", List.of("UNAVAILABLE")))));
+
+  private ChannelDefaults() {}
+
+  static void apply(ManagedChannelBuilder<?> builder, Duration defaultDeadline) {
+    builder
+        .defaultServiceConfig(SERVICE_CONFIG)
+        // A policy from elsewhere could retry more than what is provably not sent.
+        .disableServiceConfigLookUp()
+        .enableRetry()
+        // Java's proxy settings are for the network, and the sidecar is on this host.
+        .proxyDetector(address -> null)
+        .keepAliveTime(KEEP_ALIVE_S, TimeUnit.SECONDS)
+        .keepAliveWithoutCalls(true)
+        .intercept(new CallDefaults(defaultDeadline));
+  }
+
+  /** Gives calls a deadline where they have none, and lets them wait for the connection. */
+  private record CallDefaults(Duration defaultDeadline) implements ClientInterceptor {
+    @Override
+    public <ReqT, RespT> ClientCall<ReqT, RespT> interceptCall(
+        MethodDescriptor<ReqT, RespT> method, CallOptions options, Channel next) {
+      CallOptions changed = options.withWaitForReady();
+      // The deadline of the context ends the call too, but does not show in the options.
+      if (options.getDeadline() == null && Context.current().getDeadline() == null) {
+        changed = changed.withDeadlineAfter(defaultDeadline);
+      }
+      return next.newCall(method, changed);
+    }
+  }
+}

@@ -1,0 +1,69 @@
+"""Makes the pushes that stdin names, one JSON object a line, and prints what this language sees of each.
+
+`python interop.py TARGET`; a line in: {"name", "request": PushRequest, "timeout_s"}. The lines out are
+compared with those of the other languages.
+"""
+
+import json
+import sys
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+from pushsidecar.client import connect, error_of
+from pushsidecar.xg.v1 import PushRequest
+from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
+
+
+def push(stub: PushServiceStub, case: dict[str, Any]) -> dict[str, Any]:
+    """Make one push and describe its end."""
+    request = json_format.ParseDict(case["request"], PushRequest())
+    try:
+        response, call = stub.Push.with_call(request, timeout=case.get("timeout_s"))
+    except grpc.RpcError as failure:
+        return {"name": case["name"], **describe(failure)}
+    return {
+        "name": case["name"],
+        "code": call.code().name,
+        "message": call.details(),
+        "response": json_format.MessageToDict(response),
+        "error": None,
+        "details": [],
+        "trailers": [key for key, _ in call.trailing_metadata() or ()],
+    }
+
+
+def describe(failure: grpc.RpcError) -> dict[str, Any]:
+    """Describe a failed call."""
+    error = error_of(failure)
+    details = error.status.details if error.status else ()
+    return {
+        "code": error.code.name,
+        "message": error.message,
+        "response": None,
+        "error": {
+            "reason": error.reason,
+            "sent": error.sent,
+            "vendor_code": error.vendor_code,
+            "retry_after_s": error.retry_after_s,
+            "violations": [
+                {"field": broken.field, "rule": broken.rule, "description": broken.description}
+                for broken in error.violations
+            ],
+        },
+        "details": [detail.type_url.rpartition("/")[2] for detail in details],
+        "trailers": [pair.key for pair in failure.trailing_metadata() or ()],
+    }
+
+
+def main(target: str) -> None:
+    """Make each push in turn."""
+    with connect(target) as channel:
+        stub = PushServiceStub(channel)
+        for line in sys.stdin:
+            sys.stdout.write(json.dumps(push(stub, json.loads(line))) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

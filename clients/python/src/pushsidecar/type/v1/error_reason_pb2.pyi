@@ -1,0 +1,56 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_MESSAGE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_APP: _ClassVar[ErrorReason]
+    ERROR_REASON_VENDOR_REJECTED: _ClassVar[ErrorReason]
+    ERROR_REASON_CREDENTIALS_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_CERTIFICATE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_APP_NOT_REGISTERED: _ClassVar[ErrorReason]
+    ERROR_REASON_ENDPOINT_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_PUSH_TASK_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_TARGET_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_VENDOR_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_SENT: _ClassVar[ErrorReason]
+    ERROR_REASON_SHUTTING_DOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_STORE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_OVERLOADED: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_OUTCOME_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_VENDOR_INTERNAL: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE: _ClassVar[ErrorReason]
+    ERROR_REASON_CANCELLED: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_CALLER_NOT_ALLOWED: _ClassVar[ErrorReason]
+    ERROR_REASON_SIDECAR_BUG: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_INVALID_REQUEST: ErrorReason
+ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason
+ERROR_REASON_UNKNOWN_APP: ErrorReason
+ERROR_REASON_VENDOR_REJECTED: ErrorReason
+ERROR_REASON_CREDENTIALS_REFUSED: ErrorReason
+ERROR_REASON_CERTIFICATE_INVALID: ErrorReason
+ERROR_REASON_APP_NOT_REGISTERED: ErrorReason
+ERROR_REASON_ENDPOINT_REFUSED: ErrorReason
+ERROR_REASON_PUSH_TASK_EXPIRED: ErrorReason
+ERROR_REASON_TARGET_UNKNOWN: ErrorReason
+ERROR_REASON_VENDOR_BUSY: ErrorReason
+ERROR_REASON_NOT_SENT: ErrorReason
+ERROR_REASON_SHUTTING_DOWN: ErrorReason
+ERROR_REASON_STORE_UNAVAILABLE: ErrorReason
+ERROR_REASON_OVERLOADED: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason
+ERROR_REASON_VENDOR_INTERNAL: ErrorReason
+ERROR_REASON_DEADLINE: ErrorReason
+ERROR_REASON_CANCELLED: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason
+ERROR_REASON_SIDECAR_BUG: ErrorReason

@@ -1,0 +1,1 @@
+"""Tencent XG push and its successor TPNS."""

@@ -1,0 +1,271 @@
+"""Builds the contract: lint, breaking-change check, and the generated code that is committed.
+
+Needs Go (it brings `buf/validate/validate.proto` and the Go plugins, both from its module proxy) and the project's
+`dev` extra. Java callers generate their stubs in their own build (clients/java).
+
+    python proto/build.py lint        buf lint
+    python proto/build.py breaking    buf breaking against the stored image of the last release
+    python proto/build.py generate    writes the stubs of clients/python and clients/go
+    python proto/build.py check       fails when the committed stubs are not what `generate` writes
+    python proto/build.py release     stores the image that `breaking` compares with
+"""
+
+import argparse
+import filecmp
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+from google.protobuf import descriptor_pb2
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTO = ROOT / "proto"
+RELEASED_IMAGE = PROTO / "released.binpb"
+VALIDATE_PROTO = "buf/validate/validate.proto"
+PROTOVALIDATE_MODULE = "github.com/bufbuild/protovalidate@v1.2.2"
+GO_PLUGINS = (
+    ("protoc-gen-go", "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12"),
+    ("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2"),
+)
+GO_PACKAGE_ROOT = "github.com/push-sidecar/push-sidecar/clients/go"
+GENERATED = {
+    "python": ROOT / "clients/python/src/pushsidecar",
+    "go": ROOT / "clients/go/pushsidecar",
+}
+GENERATED_GLOBS = ("*_pb2*.py", "*_pb2*.pyi", "v1/__init__.py", "*.pb.go")
+
+
+class BuildError(Exception):
+    """Something that the person at the terminal has to mend."""
+
+
+def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    """Run a command and return its output; its own words are the error."""
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise BuildError(f"{Path(command[0]).name} failed:\n{result.stdout}{result.stderr}".rstrip())
+    return result.stdout
+
+
+def tool(name: str) -> str:
+    """Return the path of a command that the `dev` extra installs."""
+    path = Path(sys.executable).parent / name
+    if not path.exists():
+        raise BuildError(f"{name} is missing: run `make setup`")
+    return str(path)
+
+
+def go(*arguments: str, env: dict[str, str] | None = None) -> str:
+    """Run the Go command."""
+    found = shutil.which("go")
+    if found is None:
+        raise BuildError("Go is missing (1.26 or newer, https://go.dev/dl): the contract is built with it")
+    return run(found, *arguments, cwd=Path(tempfile.gettempdir()), env=env)
+
+
+def plugin_folder() -> Path:
+    """Return the folder of the Go plugins, installed at their pinned versions, outside of the repository."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "push-sidecar" / "go-plugins"
+    for name, source in GO_PLUGINS:
+        folder = cache / source.rpartition("@")[2]
+        if not (folder / name).exists():
+            go("install", source, env={**os.environ, "GOBIN": str(folder)})
+        cache.mkdir(parents=True, exist_ok=True)
+        link = cache / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder / name)
+    return cache
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Make a buf workspace of our proto files and the one that they import."""
+    with tempfile.TemporaryDirectory(prefix="push-sidecar-proto-") as name:
+        folder = Path(name)
+        shutil.copytree(PROTO / "pushsidecar", folder / "proto/pushsidecar")
+        target = folder / "validate" / VALIDATE_PROTO
+        target.parent.mkdir(parents=True)
+        module = Path(json.loads(go("mod", "download", "-json", PROTOVALIDATE_MODULE))["Dir"])
+        shutil.copyfile(module / "proto/protovalidate" / VALIDATE_PROTO, target)
+        config = yaml.safe_load((PROTO / "buf.yaml").read_text())
+        config["modules"] = [{"path": "proto"}, {"path": "validate"}]
+        (folder / "buf.yaml").write_text(yaml.safe_dump(config))
+        yield folder
+
+
+def lint() -> None:
+    """Check the style of the contract."""
+    with workspace() as folder:
+        run(tool("buf"), "format", "--diff", "--exit-code", "proto", cwd=folder)
+        run(tool("buf"), "lint", "proto", cwd=folder)
+
+
+def build_image(folder: Path) -> Path:
+    """Compile the contract to a descriptor set that holds what it imports, too."""
+    image = folder / "image.binpb"
+    run(tool("buf"), "build", "proto", "-o", image, cwd=folder)
+    return image
+
+
+def breaking() -> None:
+    """Compare with the stored image."""
+    with workspace() as folder:
+        run(tool("buf"), "breaking", "proto", "--against", RELEASED_IMAGE, cwd=folder)
+
+
+def release() -> None:
+    """Store the image of this contract as the one that later ones must stay compatible with."""
+    with workspace() as folder:
+        image = read_image(build_image(folder))
+        strip_validate(image)
+        for file in image.file:
+            file.ClearField("source_code_info")
+        RELEASED_IMAGE.write_bytes(image.SerializeToString())
+
+
+def read_image(path: Path) -> descriptor_pb2.FileDescriptorSet:
+    """Read a descriptor set."""
+    return descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
+
+
+def strip_validate(image: descriptor_pb2.FileDescriptorSet) -> None:
+    """Take the import of `buf/validate/validate.proto` out, and leave the rules as they are.
+
+    The rules then are options that the Python descriptor pool does not know, and keeps; protovalidate reads them. So
+    our stubs never register `buf/validate/validate.proto`, and cannot collide with another copy of it.
+    """
+    kept = [file for file in image.file if file.name != VALIDATE_PROTO]
+    for file in kept:
+        dependencies = [name for name in file.dependency if name != VALIDATE_PROTO]
+        del file.dependency[:]
+        file.dependency.extend(dependencies)
+    files = descriptor_pb2.FileDescriptorSet(file=kept)
+    image.CopyFrom(files)
+
+
+def generate_python(image_path: Path, out: Path) -> None:
+    """Write messages, service stubs, and type hints for both."""
+    image = read_image(image_path)
+    strip_validate(image)
+    stripped = image_path.with_name("stripped.binpb")
+    stripped.write_bytes(image.SerializeToString())
+    ours = sorted(file.name for file in image.file if file.name.startswith("pushsidecar/"))
+    out.mkdir(parents=True)
+    run(
+        sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={stripped}",
+        f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}", *ours,
+    )  # fmt: skip
+    services = [name for name in ours if name.endswith("_service.proto")]
+    run(
+        sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={stripped}",
+        f"--plugin=protoc-gen-mypy_grpc={tool('protoc-gen-mypy_grpc')}", f"--mypy_grpc_out={out}", *services,
+    )  # fmt: skip
+    for path in out.rglob("*_pb2_grpc.py"):
+        has_service = path.name.removesuffix("_pb2_grpc.py").endswith("_service")
+        if not has_service:
+            path.unlink()
+    for package in sorted({str(Path(name).parent) for name in ours}):
+        write_package(out / package, [file for file in image.file if str(Path(file.name).parent) == package])
+    for path in out.rglob("*.py*"):
+        path.write_text(path.read_text().rstrip() + "\n")
+
+
+def write_package(folder: Path, files: list[descriptor_pb2.FileDescriptorProto]) -> None:
+    """Write the `__init__.py` that gathers the messages and enums of a proto package."""
+    lines = ['"""Generated by proto/build.py. DO NOT EDIT!"""', ""]
+    names: list[str] = []
+    for file in sorted(files, key=lambda file: file.name):
+        module = file.name.removesuffix(".proto").replace("/", ".") + "_pb2"
+        own = sorted([message.name for message in file.message_type] + [enum.name for enum in file.enum_type])
+        own += [value.name for enum in file.enum_type for value in enum.value]
+        lines += [f"from {module} import ("] + [f"    {name}," for name in own] + [")"]
+        names += own
+    lines += ["", "__all__ = ["] + [f'    "{name}",' for name in sorted(names)] + ["]"]
+    (folder / "__init__.py").write_text("\n".join(lines) + "\n")
+
+
+def generate_go(image_path: Path, out: Path) -> None:
+    """Write the Go messages and service stubs."""
+    plugins = plugin_folder()
+    ours = sorted(f.name for f in read_image(image_path).file if f.name.startswith("pushsidecar/"))
+    out.mkdir(parents=True)
+    run(
+        sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={image_path}",
+        f"--plugin=protoc-gen-go={plugins / 'protoc-gen-go'}",
+        f"--plugin=protoc-gen-go-grpc={plugins / 'protoc-gen-go-grpc'}",
+        f"--go_out={out}", f"--go_opt=module={GO_PACKAGE_ROOT}",
+        f"--go-grpc_out={out}", f"--go-grpc_opt=module={GO_PACKAGE_ROOT}", *ours,
+    )  # fmt: skip
+
+
+@contextmanager
+def generated() -> Iterator[dict[str, Path]]:
+    """Generate everything into a temporary folder; yields language -> folder that mirrors `GENERATED`."""
+    with workspace() as folder:
+        image = build_image(folder)
+        generate_python(image, folder / "python")
+        generate_go(image, folder / "go")
+        yield {language: folder / language / "pushsidecar" for language in GENERATED}
+
+
+def files_of(folder: Path) -> set[Path]:
+    """Return the generated files below a folder, relative to it."""
+    return {path.relative_to(folder) for glob in GENERATED_GLOBS for path in folder.rglob(glob)}
+
+
+def generate() -> None:
+    """Replace the committed stubs."""
+    with generated() as folders:
+        for language, fresh in folders.items():
+            committed = GENERATED[language]
+            for path in files_of(committed) - files_of(fresh):
+                (committed / path).unlink()
+            for path in files_of(fresh):
+                (committed / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(fresh / path, committed / path)
+
+
+def check() -> None:
+    """Compare the committed stubs with fresh ones."""
+    with generated() as folders:
+        stale = [
+            f"{GENERATED[language].relative_to(ROOT)}/{path}"
+            for language, fresh in folders.items()
+            for path in sorted(files_of(fresh) | files_of(GENERATED[language]))
+            if not (fresh / path).exists()
+            or not (GENERATED[language] / path).exists()
+            or not filecmp.cmp(fresh / path, GENERATED[language] / path, shallow=False)
+        ]
+    if stale:
+        raise BuildError("stale or edited generated files, run `make proto`:\n  " + "\n  ".join(stale))
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "lint": lint, "breaking": breaking, "generate": generate, "check": check, "release": release,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Run the named commands in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", nargs="+", choices=COMMANDS)
+    try:
+        for command in parser.parse_args().command:
+            COMMANDS[command]()
+            sys.stdout.write(f"proto {command}: ok\n")
+    except (BuildError, importlib.metadata.PackageNotFoundError) as error:
+        sys.stderr.write(f"proto: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

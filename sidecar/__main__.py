@@ -1,0 +1,34 @@
+"""The command line: `push-sidecar VERB`. Each verb has a module in `cli/`."""
+
+import argparse
+import sys
+
+from sidecar import __version__
+from sidecar.cli import VERBS
+
+EPILOG = """examples:
+  push-sidecar serve --simulate            try it: no account and no configuration needed
+  push-sidecar check --config config.yaml  what is wrong with my configuration?
+  push-sidecar send --help                 make one push from the terminal
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="push-sidecar",
+        description="Push notifications as one typed gRPC call.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"push-sidecar {__version__}")
+    commands = parser.add_subparsers(metavar="VERB", required=True)
+    for verb in VERBS:
+        verb.add_parser(commands)
+    args = parser.parse_args(arguments)
+    code: int = args.run(args)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""The verbs of the command line, one module each. What only one verb needs is imported when it runs."""
+
+from sidecar.cli import serve
+
+VERBS = (serve,)

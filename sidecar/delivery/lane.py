@@ -1,0 +1,256 @@
+"""One app's way to its vendor: a place in flight, attempts in turn, and what happens when the caller goes first.
+
+Until the first byte of the body, the caller's deadline bounds every wait and his hang-up ends it. After it, the vendor
+call goes on by itself under the app's own limits: its answer is still read, logged and counted, and the connection
+stays whole.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from sidecar.delivery.admission import Admission
+from sidecar.delivery.call import Call
+from sidecar.delivery.retry import RetryBudget, RetryPolicy
+from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, Sent, SidecarBug
+from sidecar.telemetry import names
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import end_attempt
+from sidecar.transport.body import BodyStream
+from sidecar.transport.client import TransportFailure, VendorClient
+from sidecar.transport.notes import ConnectionNotes
+from sidecar.transport.reply import Reply
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is sent. `is_repeatable_when_busy`: the vendor's "could not create the task" may be tried again."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    is_repeatable_when_busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Generic[T]):
+    """What `read` made of the vendor's answer. `elapsed_s` is the vendor's time for the last attempt."""
+
+    answer: T
+    attempts: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered(Generic[T]):
+    answer: T
+    elapsed_s: float
+
+
+class Lane:
+    """Delivers the calls of one app."""
+
+    def __init__(
+        self,
+        *,
+        app: str,
+        path: str,
+        client: VendorClient,
+        admission: Admission,
+        policy: RetryPolicy,
+        budget: RetryBudget,
+        metrics: Metrics,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._app = app
+        self._path = path
+        self._client = client
+        self._admission = admission
+        self._policy = policy
+        self._budget = budget
+        self._metrics = metrics
+        self._sleep = sleep
+        self._random = random
+        self._running: set[asyncio.Task[object]] = set()
+        self._retries = metrics.retries.labels(app)
+        self._queue_wait = metrics.queue_wait.labels(app)
+        metrics.in_flight.labels(app).set_function(lambda: admission.in_flight)
+        metrics.queued.labels(app).set_function(lambda: admission.queued)
+
+    async def deliver(self, call: Call, outgoing: Outgoing, read: Callable[[Reply], T]) -> Delivered[T]:
+        """Send until it is answered, refused, or out of time; `read` turns a reply into an answer or a PushError.
+
+        Raises a `PushError` whose `sent` is a proof, or `CancelledError` when the caller hung up.
+        """
+        await self._enter(call)
+        self._budget.deposit()
+        attempt = 0
+        task: asyncio.Task[_Answered[T]] | None = None
+        try:
+            while True:
+                attempt += 1
+                stream = BodyStream(outgoing.body, self._commit_hook(call))
+                task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempt))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+                try:
+                    done = await self._wait(call, task, stream)
+                except PushError as error:
+                    error.attempts = attempt
+                    wait_s = self._next_wait_s(call, error, outgoing, attempt)
+                    if wait_s is None:
+                        raise
+                    await self._back_off(call, wait_s)
+                else:
+                    return Delivered(done.answer, attempt, done.elapsed_s)
+        finally:
+            if task is None or task.done():
+                self._admission.leave()
+            else:
+                task.add_done_callback(lambda _: self._admission.leave())
+
+    def close(self) -> None:
+        """Refuse what waits for a place, and whatever comes."""
+        self._admission.close()
+
+    async def aclose(self) -> None:
+        """Wait for the vendor calls whose callers have gone, then close the connections."""
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._client.aclose()
+
+    async def _enter(self, call: Call) -> None:
+        if not self._admission.is_full:
+            await self._admission.enter(call.deadline)
+            return
+        started, started_ns = time.perf_counter(), time.time_ns()
+        try:
+            await self._admission.enter(call.deadline)
+        finally:
+            self._queue_wait.observe(time.perf_counter() - started)
+            call.trace.add_wait(names.SPAN_ADMISSION_WAIT, started_ns)
+
+    def _commit_hook(self, call: Call) -> Callable[[], Awaitable[None]]:
+        async def before_first_byte() -> None:
+            await call.before_first_byte()
+            call.sent = Sent.MAYBE
+
+        return before_first_byte
+
+    async def _wait(self, call: Call, task: "asyncio.Task[_Answered[T]]", stream: BodyStream) -> _Answered[T]:
+        """Wait for an attempt, at most until the caller must be answered."""
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, call.deadline.remaining_s()))
+        except asyncio.CancelledError:
+            self._abandon(call, task, stream)
+            raise
+        if task.done():
+            return task.result()
+        sent = self._abandon(call, task, stream)
+        if sent is Sent.NO:
+            raise DeadlineExceeded("the deadline came before the push was sent", sent=sent)
+        raise DeadlineExceeded("the deadline came before the vendor's answer: the push may have gone out", sent=sent)
+
+    def _abandon(self, call: Call, task: "asyncio.Task[_Answered[T]]", stream: BodyStream) -> Sent:
+        """Leave an attempt: end it if nothing was sent, else let it go on and have its answer recorded."""
+        if stream.revoke():
+            task.cancel()
+            task.add_done_callback(_consume)
+            call.sent = Sent.NO
+            return Sent.NO
+        task.add_done_callback(lambda done: self._record_late(call, done))
+        return Sent.MAYBE
+
+    def _record_late(self, call: Call, task: "asyncio.Task[_Answered[T]]") -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        reason = error.reason.value if isinstance(error, PushError) else "SIDECAR_BUG" if error else "OK"
+        self._metrics.late_answers.labels(self._app, reason).inc()
+        _log.warning(
+            "late vendor answer",
+            extra={"app": self._app, "reason": reason, "audience": call.audience, **call.trace.ids},
+        )
+
+    async def _attempt(
+        self, call: Call, outgoing: Outgoing, stream: BodyStream, read: Callable[[Reply], T], attempt: int
+    ) -> _Answered[T]:
+        span = call.trace.start_attempt(
+            host=self._client.host, port=self._client.port, path=self._path, resend_count=attempt - 1
+        )
+        started = time.perf_counter()
+        attributes: dict[str, str | int | bool] = {}
+        notes = ConnectionNotes()
+        status = 0
+        is_error = True
+        try:
+            reply = await self._client.post(outgoing.headers, stream, len(outgoing.body), notes)
+            status = attributes[names.HTTP_RESPONSE_STATUS_CODE] = reply.status
+            answer = read(reply)
+            is_error = False
+        except TransportFailure as failure:
+            attributes[names.ERROR_TYPE] = failure.cause
+            self._metrics.attempt_failures.labels(self._app, failure.cause).inc()
+            raise _failure_error(failure.cause, was_asked=stream.was_asked) from failure
+        except PushError as error:
+            attributes[names.ERROR_TYPE] = error.reason.value
+            raise
+        except asyncio.CancelledError:
+            attributes[names.ERROR_TYPE] = "cancelled"
+            raise
+        except Exception as error:
+            attributes[names.ERROR_TYPE] = type(error).__name__
+            _log.exception("bug while reading an answer", extra={"app": self._app, **call.trace.ids})
+            raise SidecarBug(type(error).__name__, sent=Sent.MAYBE if stream.was_asked else Sent.NO) from error
+        finally:
+            self._metrics.vendor_duration.labels(self._app, status).observe(
+                time.perf_counter() - started, call.trace.exemplar
+            )
+            if span.is_recording():
+                attributes[names.CONNECTION_REUSED] = notes.is_reused
+                events = notes.events
+                if stream.was_asked:
+                    events = sorted([*events, (names.EVENT_BODY_SENT, stream.asked_at_ns)], key=lambda event: event[1])
+                end_attempt(span, attributes, events, is_error=is_error)
+        return _Answered(answer, reply.elapsed_s)
+
+    def _next_wait_s(self, call: Call, error: PushError, outgoing: Outgoing, attempt: int) -> float | None:
+        wait_s = self._policy.next_wait_s(
+            error,
+            attempt=attempt,
+            remaining_s=call.deadline.remaining_s(),
+            is_repeatable_when_busy=outgoing.is_repeatable_when_busy,
+            random=self._random,
+        )
+        if wait_s is None or self._admission.is_closed or not self._budget.withdraw():
+            return None
+        self._retries.inc()
+        return wait_s
+
+    async def _back_off(self, call: Call, wait_s: float) -> None:
+        # Everything so far provably did nothing, so the call as a whole is unsent again.
+        call.sent = Sent.NO
+        started_ns = time.time_ns()
+        await self._sleep(wait_s)
+        call.trace.add_wait(names.SPAN_RETRY_BACKOFF, started_ns)
+
+
+def _consume(task: "asyncio.Task[T]") -> None:
+    """Take a cancelled attempt's end, so that asyncio does not report it as never retrieved."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _failure_error(cause: str, *, was_asked: bool) -> PushError:
+    what = cause.replace("_", " ")
+    if was_asked:
+        return OutcomeUnknown(f"no usable answer from the vendor ({what}): the push may have gone out", cause=cause)
+    return NotSent(f"the vendor could not be reached ({what}): nothing was sent", cause=cause)

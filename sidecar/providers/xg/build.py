@@ -1,0 +1,60 @@
+"""Builds the provider from its apps' configuration: credentials, address, lane."""
+
+from collections.abc import Mapping
+
+from sidecar import __version__
+from sidecar.config import AppConfig, ConfigError, read_secret
+from sidecar.delivery.build import build_lane
+from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.credentials import authorization
+from sidecar.providers.xg.service import PUSH_PATH, App, XgProvider
+from sidecar.telemetry.metrics import Metrics
+
+# A code can be called a failure of another kind, but not a success: the answer's meaning stays the vendor's.
+RECLASSABLE = frozenset(CodeClass) - {CodeClass.ACCEPTED, CodeClass.PARTIAL}
+
+
+def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
+    """Build the provider. Call it on the event loop that will serve.
+
+    Raises `ConfigError`.
+    """
+    return XgProvider({name: _build_app(name, app, metrics) for name, app in apps.items()})
+
+
+def check(apps: Mapping[str, AppConfig]) -> None:
+    """Check what only this provider can: the classes of `code_classes`.
+
+    Raises `ConfigError`.
+    """
+    for name, app in apps.items():
+        _code_classes(name, app)
+
+
+def _build_app(name: str, app: AppConfig, metrics: Metrics) -> App:
+    headers = {
+        "authorization": authorization(app.app_id, read_secret(name, app).reveal()),
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"push-sidecar/{__version__}",
+    }
+    return App(
+        name=name,
+        platform=app.platform,
+        default_environment=app.environment,
+        headers=headers,
+        code_classes=_code_classes(name, app),
+        quota_retry_after_s=app.quota_retry_after_s,
+        lane=build_lane(name, app, PUSH_PATH, metrics),
+    )
+
+
+def _code_classes(name: str, app: AppConfig) -> Mapping[int, CodeClass]:
+    classes = {}
+    for code, wanted in app.code_classes.items():
+        if wanted not in RECLASSABLE:
+            allowed = ", ".join(sorted(RECLASSABLE))
+            raise ConfigError(f"apps.{name}.code_classes.{code}: must be one of {allowed}")
+        classes[code] = CodeClass(wanted)
+    return classes

@@ -1,0 +1,118 @@
+"""Checks a `PushRequest` against the contract, all rules at once. Pure; knows no configuration and no gRPC.
+
+The rules stand in the proto as `buf.validate` annotations. Here are only those that need a parser: the texts of JSON
+objects, and the keys that they must not have.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import protovalidate
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from pushsidecar.xg.v1.content_pb2 import CustomContent, IosCustom
+from pushsidecar.xg.v1.push_service_pb2 import PushRequest
+from sidecar.errors import Violation
+
+# S1, iOS messages: `aps` and `custom` have their own fields, `xg` is reserved by the vendor.
+RESERVED_EXTRA_KEYS = ("aps", "custom", "xg")
+
+_validator = protovalidate.Validator()
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# Numbers with a fraction stay text: a check must not refuse what a double cannot hold.
+_decode_any = msgspec.json.Decoder(float_hook=str).decode
+
+
+def violations(request: PushRequest) -> list[Violation]:
+    """Return every broken rule, in the order of the proto; empty when the request is valid."""
+    try:
+        found = [_violation(v) for v in _validator.collect_violations(request)]
+    except protovalidate.EvaluationError:
+        # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: say which one.
+        broken = [name for name in ("expire_time", "send_time") if not _is_well_formed(getattr(request, name))]
+        if not broken:
+            raise
+        return [Violation(name, f"{name}.well_formed", "is outside of the type's range") for name in broken]
+    found.extend(_text_violations(request))
+    return found
+
+
+def _is_well_formed(value: Duration | Timestamp) -> bool:
+    try:
+        value.ToJsonString()
+    except ValueError:
+        return False
+    return True
+
+
+def _violation(violation: protovalidate.Violation) -> Violation:
+    proto = violation.proto
+    path = ""
+    if proto.field is not None:
+        for element in proto.field.elements:
+            path += f".{element.field_name}" if path else element.field_name
+            if element.subscript is not None:
+                path += f"[{element.subscript.value}]"
+    if proto.rule is None and "." in proto.rule_id:
+        # A rule across fields: protovalidate gives it the message's path; the contract names the field in the id.
+        leaf = proto.rule_id.partition(".")[0]
+        path = f"{path}.{leaf}" if path else leaf
+    return Violation(path, proto.rule_id, _in_words(path, proto.rule_id, proto.message))
+
+
+def _in_words(path: str, rule: str, message: str) -> str:
+    """Replace the texts of protovalidate that leave a reader guessing."""
+    if rule == "required" and (choices := _ONEOF_CHOICES.get(path.rpartition(".")[2])):
+        return f"one of {', '.join(choices)} is required"
+    return {
+        "must be at least 1 characters": "must not be empty",
+        "must contain at least 1 item(s)": "must not be empty",
+        "value must be one of the defined enum values": "must be one of the values that the contract names",
+    }.get(message, message)
+
+
+def _oneof_choices(message: Any) -> Iterator[tuple[str, list[str]]]:
+    for oneof in message.oneofs:
+        yield oneof.name, [field.name for field in oneof.fields]
+    for field in message.fields:
+        if field.message_type is not None and field.message_type.file.package == message.file.package:
+            yield from _oneof_choices(field.message_type)
+
+
+_ONEOF_CHOICES = dict(_oneof_choices(PushRequest.DESCRIPTOR))
+
+
+def _text_violations(request: PushRequest) -> Iterator[Violation]:
+    kind = request.WhichOneof("message")
+    if kind == "android_notification":
+        yield from _object_violations(request.android_notification.custom_content, f"{kind}.custom_content")
+    elif kind == "android_message":
+        yield from _object_violations(request.android_message.custom_content, f"{kind}.custom_content")
+    elif kind is not None:
+        message = request.ios_notification if kind == "ios_notification" else request.ios_silent
+        yield from _object_violations(message.custom, f"{kind}.custom")
+        yield from _object_violations(message.extra, f"{kind}.extra", refused_keys=RESERVED_EXTRA_KEYS)
+
+
+def _object_violations(
+    content: CustomContent | IosCustom, path: str, *, refused_keys: tuple[str, ...] = ()
+) -> Iterator[Violation]:
+    which = content.WhichOneof("content")
+    keys: Iterable[str]
+    if which == "json":
+        try:
+            # The second pass looks into the values, which the first leaves raw.
+            keys = _decode_object(content.json).keys()
+            _decode_any(content.json)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
+            yield Violation(f"{path}.json", "json.object", "must be the text of one JSON object")
+            return
+    elif which == "fields":
+        keys = content.fields.entries.keys()
+    else:
+        return
+    for key in refused_keys:
+        if key in keys:
+            yield Violation(f"{path}.{which}", "extra.reserved_key", f"must not have the key {key!r}")

@@ -1,0 +1,115 @@
+"""`pushsidecar.xg.v1.PushService`: from request to response, over the pure parts beside it and one lane per app."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pushsidecar.xg.v1 import push_service_pb2 as pb
+from sidecar.delivery.call import Call
+from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.errors import InvalidRequest, UnknownApp, Violation
+from sidecar.providers.provider import Method
+from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.read import Question, read
+from sidecar.providers.xg.render import FORMS, render
+from sidecar.providers.xg.rules import violations
+from sidecar.transport.reply import Reply
+
+# S1, "调用地址".
+PUSH_PATH = "/v3/push/app"
+
+# "Could not create the task" is not repeated for these: if it did go out after all, it went to everybody.
+_BROADCAST_AUDIENCES = frozenset({"all", "tag"})
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One configured app. `headers` hold its credentials."""
+
+    name: str
+    platform: str
+    default_environment: str
+    headers: Mapping[str, str] = field(repr=False)
+    code_classes: Mapping[int, CodeClass]
+    quota_retry_after_s: float
+    lane: Lane = field(repr=False)
+
+
+class XgProvider:
+    """Tencent XG push v3."""
+
+    name = "xg"
+
+    def __init__(self, apps: Mapping[str, App]) -> None:
+        self._apps = apps
+        self.services: Mapping[str, Mapping[str, Method]] = {
+            pb.DESCRIPTOR.services_by_name["PushService"].full_name: {"Push": Method(pb.PushRequest, self.push)}
+        }
+
+    async def push(self, request: pb.PushRequest, call: Call) -> pb.PushResponse:
+        """Make one push.
+
+        Raises a `PushError`: `InvalidRequest`, `MessageTooLarge` and `UnknownApp` here, the others from delivery.
+        """
+        call.provider = self.name
+        call.audience = request.WhichOneof("audience") or ""
+        broken = violations(request)
+        try:
+            app = self._app_for(request)
+        except UnknownApp as unknown:
+            if not broken:
+                raise
+            raise InvalidRequest([*unknown.violations, *broken]) from None
+        call.app = app.name
+        platform = _platform(request)
+        if platform and platform != app.platform:
+            broken = [_wrong_platform(app, platform), *broken]
+        if broken:
+            raise InvalidRequest(broken)
+        rendered = render(request, default_environment=app.default_environment)
+        if request.validate_only:
+            return pb.PushResponse(outcome=pb.OUTCOME_VALIDATED, rendered_request=rendered.body.decode())
+        return await self._deliver(request, rendered.body, app, call)
+
+    def stop(self) -> None:
+        """Refuse what waits, and whatever comes."""
+        for app in self._apps.values():
+            app.lane.close()
+
+    async def aclose(self) -> None:
+        """Let running vendor calls end, then close the connections."""
+        for app in self._apps.values():
+            await app.lane.aclose()
+
+    async def _deliver(self, request: pb.PushRequest, body: bytes, app: App, call: Call) -> pb.PushResponse:
+        question = Question(request, app.name, app.code_classes, app.quota_retry_after_s)
+
+        def read_reply(reply: Reply) -> pb.PushResponse:
+            return read(reply, question)
+
+        outgoing = Outgoing(app.headers, body, call.audience not in _BROADCAST_AUDIENCES)
+        delivered = await app.lane.deliver(call, outgoing, read_reply)
+        response = delivered.answer
+        response.attempts = delivered.attempts
+        response.vendor_latency.FromNanoseconds(int(delivered.elapsed_s * 1e9))
+        return response
+
+    def _app_for(self, request: pb.PushRequest) -> App:
+        if request.app:
+            if (app := self._apps.get(request.app)) is None:
+                raise UnknownApp("names no configured app")
+            return app
+        platform = _platform(request)
+        fitting = [app for app in self._apps.values() if not platform or app.platform == platform]
+        if len(fitting) == 1:
+            return fitting[0]
+        how_many = "several apps" if fitting else "no app"
+        raise UnknownApp(f"is empty, and {how_many} of the platform {platform or '(none given)'} are configured")
+
+
+def _platform(request: pb.PushRequest) -> str:
+    form = FORMS.get(request.WhichOneof("message") or "")
+    return form.platform if form else ""
+
+
+def _wrong_platform(app: App, platform: str) -> Violation:
+    return Violation("app", "app.platform", f"is registered for {app.platform}; the message is for {platform}")

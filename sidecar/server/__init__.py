@@ -1,0 +1,1 @@
+"""The callers' side: gRPC, its health and its operators' HTTP. Knows no vendor."""

@@ -1,0 +1,52 @@
+"""The operators' HTTP: `/metrics`, `/healthz` (alive), `/readyz` (takes new calls)."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from sidecar.config import AdminConfig, ConfigError
+from sidecar.server.address import split_host_port, with_port
+from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
+
+
+class AdminServer:
+    """Serves them. `address` is where it really listens."""
+
+    def __init__(self, config: AdminConfig, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+        self._listen = config.listen
+        self._metrics = metrics
+        self._is_ready = is_ready
+        application = web.Application()
+        application.router.add_get("/metrics", self._get_metrics)
+        application.router.add_get("/healthz", self._get_health)
+        application.router.add_get("/readyz", self._get_readiness)
+        self._runner = web.AppRunner(application, access_log=None)
+        self.address = config.listen
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises `ConfigError` when the address cannot be bound.
+        """
+        host, port = split_host_port("admin.listen", self._listen)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            raise ConfigError(f"admin.listen: {self._listen} cannot be bound: {error.strerror}") from None
+        self.address = with_port(self._listen, self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        await self._runner.cleanup()
+
+    async def _get_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def _get_readiness(self, _request: web.Request) -> web.Response:
+        if self._is_ready():
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "draining"}, status=503)

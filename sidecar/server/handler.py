@@ -1,0 +1,140 @@
+"""Serves one RPC method: deadline, trace, metrics and errors around a provider's method. The hot path's outer shell."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from sidecar.delivery.call import Call
+from sidecar.delivery.deadline import Deadline
+from sidecar.errors import CallCancelled, DeadlineExceeded, PushError, Sent, SidecarBug
+from sidecar.providers.provider import Method
+from sidecar.server.status import DETAILS_KEY, code_of, status_of
+from sidecar.telemetry import names
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import Tracers
+
+# A caller asks for the trace of his own call by this metadata, and gets it in the trailer of the same name.
+TRACE_KEY = "push-sidecar-trace"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times of a call, in seconds."""
+
+    default_timeout_s: float
+    deadline_margin_s: float
+
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class UnaryHandler:
+    """Serves `path` (`package.Service/Method`); its `handle` is what grpc.aio calls."""
+
+    def __init__(self, path: str, method: Method, *, tracers: Tracers, metrics: Metrics, limits: Limits) -> None:
+        self._path = path
+        self._method = method
+        self._tracers = tracers
+        self._metrics = metrics
+        self._limits = limits
+
+    async def handle(self, request: Any, context: Context) -> Message:
+        """Serve one call."""
+        started = time.perf_counter()
+        remaining_s: float | None = context.time_remaining()
+        call = self._start(context, remaining_s)
+        try:
+            response = await self._method.serve(request, call)
+        except PushError as raised:
+            error = raised
+        except asyncio.CancelledError:
+            # grpc.aio cancels for both: the caller's hang-up, and his deadline when our answer was too late for it.
+            is_late = remaining_s is not None and context.time_remaining() <= 0
+            gone = DeadlineExceeded("the deadline passed", sent=call.sent) if is_late else CallCancelled(sent=call.sent)
+            self._finish(call, gone, started)
+            raise
+        except Exception as bug:  # noqa: BLE001  # whatever it is, the caller is told whether the push may have gone out
+            _log.exception("bug", extra={"app": call.app, **call.trace.ids})
+            error = SidecarBug(type(bug).__name__, sent=call.sent)
+        else:
+            if trailers := self._finish(call, None, started):
+                context.set_trailing_metadata(trailers)
+            return response
+        trailers = self._finish(call, error, started)
+        status = status_of(error)
+        details: Trailers = ((DETAILS_KEY, status.SerializeToString()),)
+        await context.abort(code_of(error), status.message, trailers + details)
+        raise AssertionError("abort raises")
+
+    def _start(self, context: Context, remaining_s: float | None) -> Call:
+        metadata = {key: value for key, value in tuple(context.invocation_metadata() or ()) if isinstance(value, str)}
+
+        async def commit() -> None:
+            await context.send_initial_metadata(())
+
+        timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s
+        return Call(
+            deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
+            trace=self._tracers.start_call(self._path, metadata, is_requested=TRACE_KEY in metadata),
+            commit=commit,
+        )
+
+    def _finish(self, call: Call, error: PushError | None, started: float) -> Trailers:
+        """Record what became of the call; returns the trailers that the caller asked for."""
+        code = "OK" if error is None else code_of(error).name
+        reason, sent = ("OK", "yes") if error is None else (error.reason.value, str(error.sent))
+        duration_s = time.perf_counter() - started
+        self._metrics.rpc_duration.labels(self._path, code).observe(duration_s, call.trace.exemplar)
+        self._metrics.pushes.labels(call.app, call.provider, call.audience, reason, sent).inc()
+        if call.trace.is_recording:
+            _end_trace(call, code, error)
+        if error is not None:
+            _log_failure(call, error)
+        recorded = call.trace.recorded()
+        return ((TRACE_KEY, recorded),) if recorded is not None else ()
+
+
+def _end_trace(call: Call, code: str, error: PushError | None) -> None:
+    attributes: dict[str, str | int] = {
+        names.RPC_RESPONSE_STATUS_CODE: code,
+        names.PROVIDER: call.provider,
+        names.APP: call.app,
+        names.AUDIENCE: call.audience,
+    }
+    if error is not None:
+        attributes |= {names.ERROR_TYPE: code, names.REASON: error.reason.value, names.SENT: str(error.sent)}
+        if error.vendor is not None and error.vendor.code is not None:
+            attributes[names.VENDOR_CODE] = error.vendor.code
+    call.trace.end(attributes, is_error=error is not None and _is_server_error(code))
+
+
+# Semantic conventions for gRPC servers: these codes are the server's failures, all others are the caller's.
+_SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+
+
+def _is_server_error(code: str) -> bool:
+    return code in _SERVER_ERRORS
+
+
+def _log_failure(call: Call, error: PushError) -> None:
+    level = logging.WARNING if error.sent is Sent.MAYBE else logging.INFO
+    _log.log(
+        level,
+        "push failed",
+        extra={
+            "app": call.app,
+            "audience": call.audience,
+            "reason": error.reason.value,
+            "sent": str(error.sent),
+            "attempts": error.attempts,
+            **call.trace.ids,
+        },
+    )

@@ -1,0 +1,80 @@
+"""Builds and binds the callers' gRPC server."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from sidecar.config import ConfigError, ServerConfig
+from sidecar.providers.provider import Provider
+from sidecar.server.address import UNIX_PREFIX, split_host_port, with_port
+from sidecar.server.handler import Limits, UnaryHandler
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import Tracers
+
+# Callers may ping every 20 s, also between calls; the helpers of clients/ do every 30 s.
+MIN_PING_INTERVAL_MS = 20_000
+
+
+class PushServer:
+    """The gRPC server. `address` is where it really listens."""
+
+    def __init__(
+        self, config: ServerConfig, providers: Iterable[Provider], *, tracers: Tracers, metrics: Metrics
+    ) -> None:
+        self._server = grpc.aio.server(
+            options=(
+                ("grpc.so_reuseport", int(config.so_reuseport)),
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+            )
+        )
+        limits = Limits(config.default_timeout_s, config.deadline_margin_s)
+        self.service_names: list[str] = []
+        for provider in providers:
+            for service, methods in provider.services.items():
+                self.service_names.append(service)
+                handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+                    name: grpc.unary_unary_rpc_method_handler(
+                        UnaryHandler(
+                            f"{service}/{name}", method, tracers=tracers, metrics=metrics, limits=limits
+                        ).handle,
+                        request_deserializer=method.request_type.FromString,
+                        response_serializer=lambda message: message.SerializeToString(),
+                    )
+                    for name, method in methods.items()
+                }
+                self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        if config.reflection:
+            reflection.enable_server_reflection((*self.service_names, reflection.SERVICE_NAME), self._server)
+        self._config = config
+        self.address = config.listen
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises `ConfigError` when the address cannot be bound.
+        """
+        listen = self._config.listen
+        if not listen.startswith(UNIX_PREFIX):
+            split_host_port("server.listen", listen)
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError:
+            raise ConfigError(f"server.listen: {listen} cannot be bound: is another process using it?") from None
+        self.address = with_port(listen, port)
+        await self._server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the listener at once, tell clients to go elsewhere, and let calls end within the grace."""
+        await self._server.stop(grace_s)
+        if self._config.listen.startswith(UNIX_PREFIX):
+            _remove_socket(self._config.listen)
+
+
+def _remove_socket(listen: str) -> None:
+    Path(listen.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""Builds the tracers: sampling, batching and the OTLP exporter, from the standard `OTEL_*` variables.
+
+One stated deviation: traces are off unless `OTEL_TRACES_EXPORTER=otlp` or an OTLP endpoint is set, so that a sidecar
+without a collector tries to reach none.
+"""
+
+import threading
+from collections.abc import Mapping
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NoOpTracer, Tracer
+
+from sidecar import __version__
+from sidecar.config import ConfigError
+from sidecar.telemetry import names
+from sidecar.telemetry.tracing import SpanRecorder, Tracers
+
+SCOPE = "push-sidecar"
+FLUSH_TIMEOUT_S = 5.0
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+class TracePipeline:
+    """The tracers and what has to be flushed at the end."""
+
+    def __init__(self, exporter: SpanExporter | None) -> None:
+        resource = Resource.create({"service.name": SCOPE, "service.version": __version__})
+        batch: SpanProcessor | None = BatchSpanProcessor(exporter) if exporter else None
+        recorder = SpanRecorder()
+        # Whoever asks for the trace of his own call gets it, sampled or not.
+        on_request = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
+        on_request.add_span_processor(recorder)
+        self._providers = [on_request]
+        tracer: Tracer = NoOpTracer()
+        if batch is not None:
+            on_request.add_span_processor(batch)
+            provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # sampler: OTEL_TRACES_SAMPLER
+            provider.add_span_processor(batch)
+            self._providers.append(provider)
+            tracer = provider.get_tracer(SCOPE, __version__, schema_url=names.SCHEMA_URL)
+        self.tracers = Tracers(tracer, on_request.get_tracer(SCOPE, __version__, schema_url=names.SCHEMA_URL), recorder)
+
+    def shutdown(self) -> None:
+        """Send what is left, for at most five seconds: a dead collector must not hold the exit."""
+        flush = threading.Thread(target=self._shutdown_providers, name="trace-flush", daemon=True)
+        flush.start()
+        flush.join(FLUSH_TIMEOUT_S)
+
+    def _shutdown_providers(self) -> None:
+        for provider in self._providers:
+            provider.shutdown()
+
+
+def is_on(environment: Mapping[str, str]) -> bool:
+    """Whether the environment asks for traces."""
+    wanted = environment.get("OTEL_TRACES_EXPORTER", "").strip()
+    if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or wanted == "none":
+        return False
+    if wanted not in {"", "otlp"}:
+        raise ConfigError(f"OTEL_TRACES_EXPORTER: only otlp and none are supported, not {wanted!r}")
+    return wanted == "otlp" or any(environment.get(name, "").strip() for name in _ENDPOINTS)
+
+
+def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
+    """Build the OTLP exporter, or None when traces are off. It reads its other `OTEL_*` variables itself.
+
+    Raises `ConfigError` for a protocol that it does not speak.
+    """
+    if not is_on(environment):
+        return None
+    protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol in {None, "", "grpc"}:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
+            OTLPSpanExporter as GrpcExporter,
+        )
+
+        return GrpcExporter()
+    if protocol == "http/protobuf":
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
+            OTLPSpanExporter as HttpExporter,
+        )
+
+        return HttpExporter()
+    raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only grpc and http/protobuf are supported, not {protocol!r}")

@@ -1,0 +1,84 @@
+"""The metrics, one object that owns its registry. Label sets are bounded: never a target, never a text of a push."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Seconds. Semantic conventions advise these for HTTP and RPC; 10 s and more are vendor limits.
+DURATION_BUCKETS = (
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+    15.0,
+    30.0,
+)
+
+
+class Metrics:
+    """Every metric of the sidecar."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.rpc_duration = Histogram(
+            "rpc_server_call_duration_seconds",
+            "Duration of RPCs, by method and status code (rpc.server.call.duration).",
+            ("rpc_method", "rpc_response_status_code"),
+            buckets=DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.vendor_duration = Histogram(
+            "http_client_request_duration_seconds",
+            "Duration of calls to the vendor, one per attempt (http.client.request.duration). No answer: status 0.",
+            ("app", "http_response_status_code"),
+            buckets=DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.pushes = Counter(
+            "push_sidecar_pushes",
+            "Pushes by what became of them. reason is OK or the reason of the error; sent is yes, no or maybe.",
+            ("app", "provider", "audience", "reason", "sent"),
+            registry=self.registry,
+        )
+        self.attempt_failures = Counter(
+            "push_sidecar_attempt_failures",
+            "Calls to the vendor that brought no answer, by cause. idle_connection_closed: a pooled connection was "
+            "closed while it was picked.",
+            ("app", "cause"),
+            registry=self.registry,
+        )
+        self.retries = Counter("push_sidecar_retries", "Attempts after the first.", ("app",), registry=self.registry)
+        self.late_answers = Counter(
+            "push_sidecar_late_answers",
+            "Vendor answers that came after the caller had gone, by what they meant.",
+            ("app", "reason"),
+            registry=self.registry,
+        )
+        self.queue_wait = Histogram(
+            "push_sidecar_queue_wait_seconds",
+            "Time that calls waited for a place in flight.",
+            ("app",),
+            buckets=DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "push_sidecar_in_flight", "Pushes that hold a place in flight.", ("app",), registry=self.registry
+        )
+        self.queued = Gauge("push_sidecar_queued", "Pushes that wait for a place.", ("app",), registry=self.registry)
+        Gauge("push_sidecar_build_info", "1.", ("version",), registry=self.registry).labels(version).set(1)
+
+    def exposition(self) -> bytes:
+        """Return all metrics in the OpenMetrics text format."""
+        text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]  # the library has no hint here
+        return text

@@ -1,0 +1,54 @@
+"""The request body as a stream that knows whether it was asked for: the only proof of "not sent" that we trust.
+
+Which exception a transport raises proves nothing: some report a connect timeout when the peer closed after it had read
+the whole request. A body whose bytes were never asked for cannot have left; once they were asked for, they may have.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import httpx
+
+
+class RevokedError(Exception):
+    """The bytes were asked for after the caller's time was up."""
+
+
+class BodyStream(httpx.AsyncByteStream):
+    """A body of one chunk, given out at most once.
+
+    `before_first_byte` is awaited when the bytes are asked for, just before they may leave; when it raises, they do
+    not.
+    """
+
+    def __init__(self, body: bytes, before_first_byte: Callable[[], Awaitable[None]]) -> None:
+        self._body = body
+        self._before_first_byte = before_first_byte
+        self._is_revoked = False
+        self._is_given = False
+        self.was_asked = False
+        self.asked_at = 0.0
+        self.asked_at_ns = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return itself: a second pass finds it empty, so no transport can send the body twice."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Give the body out, once."""
+        if self._is_given:
+            raise StopAsyncIteration
+        self._is_given = True
+        await self._before_first_byte()
+        if self._is_revoked:
+            raise RevokedError
+        self.was_asked = True
+        self.asked_at, self.asked_at_ns = time.perf_counter(), time.time_ns()
+        return self._body
+
+    def revoke(self) -> bool:
+        """Forbid the sending; false when it is too late to forbid."""
+        if self.was_asked:
+            return False
+        self._is_revoked = True
+        return True

@@ -1,0 +1,22 @@
+"""What the pool did for one request: waits, connects and re-use, as (name, time) pairs for the trace."""
+
+import time
+from contextvars import ContextVar
+
+
+class ConnectionNotes:
+    """Events of getting a connection, in order; times in nanoseconds since the epoch."""
+
+    __slots__ = ("events", "is_reused")
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int]] = []
+        self.is_reused = False
+
+    def add(self, name: str) -> None:
+        """Note that something happened now."""
+        self.events.append((name, time.time_ns()))
+
+
+# The transport's callbacks know no request of ours: they find its notes here.
+current_notes: ContextVar[ConnectionNotes] = ContextVar("current_notes")

@@ -1,0 +1,69 @@
+"""Builds the transport: `httpx-aiohttp` behind the `httpx.AsyncBaseTransport` interface, with a keep-alive pool.
+
+httpx's own transport is never used: it loses pool places for good when requests are cancelled. Another transport is put
+in place here, and nowhere else.
+"""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from sidecar.transport.notes import current_notes
+
+
+def build_transport(
+    *, max_connections: int, keepalive_idle_s: float, ca_file: Path | None = None, proxy: str | None = None
+) -> httpx.AsyncBaseTransport:
+    """Build the pooled transport of one app. Call it on the event loop that will use it.
+
+    TLS is always verified, against `ca_file` or the system's store. No cookies, no redirects, no transparent
+    decompression.
+
+    Raises `OSError` or `ssl.SSLError` when `ca_file` cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    connector = aiohttp.TCPConnector(
+        limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=context, ttl_dns_cache=10
+    )
+    session = aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        trace_configs=[_trace_config()],
+        trust_env=False,
+    )
+    return AiohttpTransport(
+        verify=context, trust_env=False, client=session, proxy=httpx.Proxy(proxy) if proxy else None
+    )
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    config = aiohttp.TraceConfig()
+    config.on_connection_queued_start.append(_note("pool.wait.start"))
+    config.on_connection_queued_end.append(_note("pool.wait.end"))
+    config.on_dns_resolvehost_start.append(_note("dns.start"))
+    config.on_dns_resolvehost_end.append(_note("dns.end"))
+    config.on_connection_create_start.append(_note("connect.start"))
+    config.on_connection_create_end.append(_note("connect.end"))
+    config.on_connection_reuseconn.append(_note_reuse)
+    config.freeze()
+    return config
+
+
+def _note(name: str) -> Callable[..., Any]:
+    async def add(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:
+        current_notes.get().add(name)
+
+    return add
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:
+    notes = current_notes.get()
+    notes.is_reused = True

@@ -1,0 +1,115 @@
+"""What is checked before the body: path, method, credentials, content type, JSON."""
+
+import base64
+import json
+
+import pytest
+
+from sidecar.simulator.xg.apps import App
+
+
+def credentials(text):
+    return {"authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+@pytest.mark.parametrize("path", ["/", "/v3/push", "/v3/push/app/", "/v2/push/app", "/V3/push/app"])
+def test_other_path_is_404(post, android, path):
+    assert post(android(), path=path).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+def test_other_method_is_405(post, android, method):
+    reply = post(android(), method=method)
+    assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        (credentials("simulated-android-app:wrong"), 10104),
+        (credentials("simulated-android-app:not-a-secret-ios"), 10104),
+        (credentials("simulated-android-app:"), 10104),
+        (credentials("simulated-android-app"), 10104),
+        (credentials("nobody:not-a-secret-android"), 10606),
+        (credentials(":"), 10606),
+        ({"authorization": ""}, 10104),
+        ({"authorization": "Bearer abc"}, 10104),
+        ({"authorization": "Basic ***"}, 10104),
+        ({"authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()}, 10104),
+        ({"authorization": "basic c2ltdWxhdGVkLWFuZHJvaWQtYXBwOm5vdC1hLXNlY3JldC1hbmRyb2lk"}, 0),
+    ],
+)
+def test_credentials(ask, android, headers, code):
+    answer = ask(android(seq=5), headers=headers)
+    assert (answer["ret_code"], answer["seq"]) == (code, 5)
+
+
+def test_secret_key_may_hold_colons(ask, android, vendor):
+    vendor.apps["x"] = App("x", "a:b:c", "android", devices={"token1"})
+    assert ask(android(), headers=credentials("x:a:b:c"))["ret_code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; Charset=UTF-8", 200),
+        ('application/json; charset="utf-8"', 200),
+        ("application/json;charset=gbk", 415),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("", 415),
+    ],
+)
+def test_content_type(post, android, content_type, status):
+    assert post(android(), headers={"content-type": content_type}).status == status
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"hello",
+        b'{"seq": 5,}',
+        b'{"seq": 5} {}',
+        b'{"seq": NaN}',
+        b'{"seq": Infinity}',
+        b'\xef\xbb\xbf{"seq": 5}',
+        '{"seq": 5}'.encode("utf-16"),
+        b'{"seq": 5, "x": "\xff"}',
+        b'{"seq": 5, "x": "\\ud800"}',
+        b'{"seq": 5, "x": "\n"}',
+        b"{'seq': 5}",
+        b"[" * 100_000,
+        b'{"seq": 5, "x": ' + b"9" * 5000 + b"}",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"5",
+    ],
+)
+def test_body_that_is_no_json_object_is_10107_with_seq_0(ask, raw):
+    answer = ask(raw)
+    assert (answer["ret_code"], answer["seq"]) == (10107, 0)
+
+
+def test_escaped_pairs_of_surrogates_are_json(ask, android):
+    raw = json.dumps(android({"title": "\N{GRINNING FACE}"})).encode()
+    assert b"\\ud83d\\ude00" in raw
+    assert ask(raw)["ret_code"] == 0
+
+
+def test_refusal_has_the_required_parts_and_the_documents_words(ask, android):
+    assert ask(android(seq=-7, push_id="9", platform="all")) == {
+        "seq": -7,
+        "push_id": "0",
+        "ret_code": 10106,
+        "environment": "product",
+        "err_msg": "当前推送类型不支持多平台推送!",
+    }
+
+
+@pytest.mark.parametrize("seq", ["5", 1.0, True, None, [], 2**63])
+def test_unusable_seq_is_echoed_as_0(ask, android, seq):
+    assert ask(android(seq=seq))["seq"] == 0

@@ -4,10 +4,11 @@ Each candidate is laid over the installed packages, in a folder of its own: grpc
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,23 +37,24 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def install(version: str, folder: Path) -> Path:
-    """Install one release of grpcio, alone, into a folder under `folder`."""
+def install(version: str, folder: Path) -> dict[str, str]:
+    """Install one release of grpcio, alone, under `folder`; the environment returned makes Python prefer it."""
     overlay = folder / version
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--target",
-        overlay,
-    ]
-    ran = subprocess.run([*pip, f"grpcio=={version}"], capture_output=True, text=True, check=False)
+    _python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(overlay), f"grpcio=={version}")
+    env = {"PYTHONPATH": str(overlay)}
+    imported = _python("-c", "import grpc; print(grpc.__version__)", env=env).strip()
+    if imported != version:
+        raise BenchError(f"grpcio {version} was installed, and {imported} is imported")
+    return env
+
+
+def _python(*parameters: str, env: Mapping[str, str] | None = None) -> str:
+    ran = subprocess.run(
+        [sys.executable, *parameters], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
+    )
     if ran.returncode != 0:
-        raise BenchError(f"grpcio {version} cannot be installed:\n{ran.stderr}")
-    return overlay
+        raise BenchError(f"python {' '.join(parameters)} failed:\n{ran.stderr}")
+    return ran.stdout
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             targets = []
             for version in given.versions.split(","):
                 with messages.status(f"installing grpcio {version}"):
-                    env = {"PYTHONPATH": str(install(version, folder))}
+                    env = install(version, folder)
                 targets.append(Target(version, f"grpcio {version}", partial(sidecar, env=env)))
             with site(build_go_programs(), folder) as at, messages.status("measuring") as status:
                 samples = measure(

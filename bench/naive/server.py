@@ -24,6 +24,7 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
 from pushsidecar.xg.v1 import OUTCOME_ACCEPTED, PushRequest, PushResponse
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceServicer, add_PushServiceServicer_to_server
 

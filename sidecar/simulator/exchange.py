@@ -23,7 +23,7 @@ MAX_DEPTH: Final = 100
 
 
 def parse_json(raw: bytes) -> object:
-    """Return the JSON value in `raw`, or `NOT_JSON`: strict UTF-8, no NaN, no half characters, not deep."""
+    """Return the JSON value in `raw`, or `NOT_JSON`: strict UTF-8, no NaN, no lone surrogate, not nested too deep."""
     try:
         value: object = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
         if b"\\u" in raw:

@@ -4,8 +4,11 @@ A path names list elements by `[]`: `token_list.tokens[]`. Our stubs do not impo
 are unknown fields of the options; protovalidate's own generated module reads them.
 """
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -21,10 +24,13 @@ OPTION_NUMBER = 1159
 # Bounds of one value are one rule: `int32.gte_lte`.
 BOUNDS = ("gt", "gte", "lt", "lte")
 
+# Members of `FieldRules` that are not the rules of a type.
+NOT_TYPED = ("required", "cel", "ignore")
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the request, at every place where it can stand."""
+    """A field of the request, at one of the places where it can stand."""
 
     path: str
     descriptor: FieldDescriptor
@@ -56,47 +62,54 @@ def fields(message: Descriptor = PushRequest.DESCRIPTOR, prefix: str = "") -> It
         field = Field(prefix + descriptor.name, descriptor)
         yield field
         if field.is_container:
-            below = "[]." if descriptor.is_repeated else "."
-            yield from fields(descriptor.message_type, field.path + below)
+            yield from fields(descriptor.message_type, field.path + _below(descriptor))
 
 
 def rules(message: Descriptor = PushRequest.DESCRIPTOR, prefix: str = "") -> Iterator[Rule]:
     """Yield every rule below a message, with the path at which it is reported."""
     for raw in _options(message.GetOptions()):
-        for cel in MessageRules.from_binary(raw).cel:
-            yield Rule(prefix + cel.id.partition(".")[0], cel.id, {})
+        for cel in json.loads(MessageRules.from_binary(raw).to_json()).get("cel", []):
+            yield Rule(prefix + cel["id"].partition(".")[0], cel["id"], {})
     for oneof in message.oneofs:
-        if any(OneofRules.from_binary(raw).required for raw in _options(oneof.GetOptions())):
-            yield Rule(prefix + oneof.name, "required", {})
+        for raw in _options(oneof.GetOptions()):
+            if json.loads(OneofRules.from_binary(raw).to_json()).get("required"):
+                yield Rule(prefix + oneof.name, "required", {})
     for descriptor in message.fields:
         path = prefix + descriptor.name
         for raw in _options(descriptor.GetOptions()):
-            yield from _field_rules(path, FieldRules.from_binary(raw))
+            yield from _field_rules(path, json.loads(FieldRules.from_binary(raw).to_json()))
         if descriptor.message_type is not None and is_ours(descriptor.message_type):
-            yield from rules(descriptor.message_type, path + ("[]." if descriptor.is_repeated else "."))
+            yield from rules(descriptor.message_type, path + _below(descriptor))
+
+
+def _below(descriptor: FieldDescriptor) -> str:
+    return "[]." if descriptor.is_repeated else "."
 
 
 def _options(options: Message) -> list[bytes]:
     return [field.data for field in UnknownFieldSet(options) if field.field_number == OPTION_NUMBER]
 
 
-def _field_rules(path: str, found: Any) -> Iterator[Rule]:
-    if found.required:
+def _field_rules(path: str, raw: dict[str, Any]) -> Iterator[Rule]:
+    if raw.get("required"):
         yield Rule(path, "required", {})
-    for cel in found.cel:
-        yield Rule(path, cel.id, {})
-    if found.type is None:
-        return
-    kind, typed = found.type.field, found.type.value
-    bounds = {}
-    for name in _set_names(typed):
-        value = getattr(typed, name)
-        if name == "items":
-            yield from _field_rules(path + "[]", value)
-        elif name in BOUNDS:
-            bounds[name] = value
-        else:
-            yield Rule(path, f"{kind}.{name}", {name: int(value)})
-    if bounds:
-        limits = {name: int(getattr(value, "seconds", value)) for name, value in bounds.items()}
-        yield Rule(path, f"{kind}.{'_'.join(sorted(bounds))}", limits)
+    for cel in raw.get("cel", []):
+        yield Rule(path, cel["id"], {})
+    for kind, typed in raw.items():
+        if kind in NOT_TYPED:
+            continue
+        if "items" in typed:
+            yield from _field_rules(path + "[]", typed.pop("items"))
+        bounds = {name: _limit(typed.pop(name)) for name in BOUNDS if name in typed}
+        if bounds:
+            yield Rule(path, f"{kind}.{'_'.join(bounds)}", bounds)
+        for name, value in typed.items():
+            snake = re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
+            yield Rule(path, f"{kind}.{snake}", {} if value is True else {snake: _limit(value)})
+
+
+def _limit(value: int | str) -> int:
+    """Return a limit as a number: a duration and a point in time in seconds."""
+    if isinstance(value, str) and value.endswith("Z"):
+        return round(datetime.fromisoformat(value).timestamp())
+    return int(str(value).removesuffix("s"))

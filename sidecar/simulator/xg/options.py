@@ -66,7 +66,7 @@ def environment_of(body: object) -> str:
 
 
 def _life(expire_time: object) -> int:
-    """Return the seconds that a text lives, as S1 resets and caps them; 0 is as 1 (ours)."""
+    """Return the seconds that a text lives, as S1 resets and caps it; 0 ("real time") lives like 1 (ours)."""
     if expire_time is None:
         return DEFAULT_EXPIRE_S
     return min(max(cast("int", expire_time), SHORTEST_EXPIRE_S), DEFAULT_EXPIRE_S)

@@ -50,10 +50,11 @@ class XgVendor:
     def labels(self, request: Request) -> Labels:
         """Return what faults may be matched by."""
         body = request.body if isinstance(request.body, dict) else {}
-        kind = body.get("audience_type")
+        audience = body.get("audience_type")
+        kind = audience if isinstance(audience, str) else ""
         return Labels(
             app_id=app_id_of(request.headers),
-            audience=kind if isinstance(kind, str) else "",
+            audience=kind,
             tokens=_strings(body.get("token_list")) if kind in {"token", "token_list"} else (),
             accounts=_strings(body.get("account_list")) if kind in {"account", "account_list"} else (),
         )

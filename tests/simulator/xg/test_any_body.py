@@ -43,7 +43,7 @@ def test_every_body_gets_an_answer(body):
     vendor = XgVendor(lambda: 0.0)
     headers = {"authorization": AUTHORIZATION, "content-type": "application/json"}
     request = Request(next(numbers), 0.0, "POST", "/v3/push/app", headers, body)
-    vendor.labels(request)
+    assert vendor.labels(request).app_id == "simulated-android-app"
     reply = vendor.answer(request)
     assert reply.status == 200
     assert set(reply.json) >= {"seq", "push_id", "ret_code", "environment"}

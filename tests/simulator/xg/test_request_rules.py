@@ -110,6 +110,11 @@ def test_refusal_has_the_required_parts_and_the_documents_words(ask, android):
     }
 
 
+@pytest.mark.parametrize("kind", [[], {}, 1, None])
+def test_labels_of_an_odd_audience_are_empty(ask, android, kind):
+    assert ask(android(audience_type=kind))["ret_code"] in {10102, 10103}
+
+
 @pytest.mark.parametrize("seq", ["5", 1.0, True, None, [], 2**63])
 def test_unusable_seq_is_echoed_as_0(ask, android, seq):
     assert ask(android(seq=seq))["seq"] == 0

@@ -20,15 +20,15 @@ func CPU(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseStat(raw)
+}
+
+func parseStat(raw []byte) (time.Duration, error) {
 	// The second field is the program's name in parentheses, and may itself hold spaces and parentheses.
-	_, rest, found := bytes.Cut(raw, []byte(") "))
-	for found && bytes.Contains(rest, []byte(") ")) {
-		_, rest, _ = bytes.Cut(rest, []byte(") "))
-	}
-	fields := strings.Fields(string(rest))
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
 	const utime, stime = 11, 12 // fields 14 and 15 of proc(5), counted from the third
 	if len(fields) <= stime {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+		return 0, fmt.Errorf("not a /proc/PID/stat: %q", raw)
 	}
 	return ticks(fields[utime], fields[stime])
 }

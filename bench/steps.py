@@ -22,6 +22,9 @@ STEPS = {
     "msgspec": "JSON (msgspec)",
 }
 
+# A thread in these has nothing to do; py-spy counts it nevertheless.
+WAITS = {"epoll_wait", "epoll_pwait", "poll", "ppoll", "pthread_cond_timedwait", "pthread_cond_wait", "sem_timedwait"}
+
 
 def step_of_library(path: str) -> str | None:
     """Name the step of an extension module or of OpenSSL; None: it works for its caller (libc, kernel)."""
@@ -31,6 +34,12 @@ def step_of_library(path: str) -> str | None:
     if in_packages or name in STEPS or "/lib-dynload/" in path:
         return STEPS.get(name) or STEPS.get(package) or package
     return None
+
+
+def is_source_of_a_library(path: str) -> bool:
+    """Tell a library's C source, named where it has debug information, from Python's own."""
+    is_c = re.search(r"\.(c|cc|cpp|h|pyx|rs)$", path) is not None
+    return is_c and re.search(r"(^|/)(Python|Objects|Modules|Include|Parser)/|/include/python3", path) is None
 
 
 def step_of_source(path: str) -> str | None:
@@ -73,8 +82,8 @@ def python_steps(stacks: Iterable[str]) -> Counter[str]:
                 continue
             symbol, file = parts.groups()
             if not file.endswith(".py"):
-                if symbol == "epoll_wait" or step_of_library(file):
-                    break  # a library at work, or nothing at all
+                if symbol in WAITS or step_of_library(file) or is_source_of_a_library(file):
+                    break  # a library at work, or nobody
             elif step := step_of_source(file):
                 counted[step] += int(samples)
                 break

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from sidecar import __version__
-from sidecar.cli import VERBS
+from sidecar.cli import check, send, serve, simulate
 
 EPILOG = """examples:
   push-sidecar serve --simulate            try it: no account and no configuration needed
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"push-sidecar {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in VERBS:
+    for verb in (serve, simulate, send, check):
         verb.add_parser(commands)
     args = parser.parse_args(arguments)
     code: int = args.run(args)

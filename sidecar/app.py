@@ -76,14 +76,10 @@ class Sidecar:
         await asyncio.get_running_loop().run_in_executor(None, self._traces.shutdown)
 
 
-async def serve_until_signal(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
-
-    Raises `ConfigError`.
-    """
+def stop_signal() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with Sidecar(config):
-        await stop.wait()
+    return stop

@@ -65,7 +65,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=5,
-            description="How long before his deadline a caller is answered, in seconds; at most a tenth of the time left.",
+            description="How long before its deadline a call is answered, in seconds, at most a tenth of it.",
         ),
     ] = 0.05
     shutdown_grace_s: Annotated[

@@ -3,6 +3,7 @@
 import sys
 
 import grpc
+
 from pushsidecar.client import DEFAULT_TARGET, connect, error_of
 from pushsidecar.xg.v1 import AndroidNotification, PushRequest
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
+
 from pushsidecar.client import connect, error_of
 from pushsidecar.xg.v1 import PushRequest
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub

@@ -1,5 +1,1 @@
 """The verbs of the command line, one module each. What only one verb needs is imported when it runs."""
-
-from sidecar.cli import serve
-
-VERBS = (serve,)

@@ -1,6 +1,7 @@
 """`push-sidecar serve`: runs the sidecar until it is told to stop."""
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
 from sidecar.config import ConfigError, load
 
 EPILOG = """examples:
+  push-sidecar serve --simulate                          try it: no account and no configuration needed
   push-sidecar serve --config /etc/push-sidecar/config.yaml
   PUSH_SIDECAR_CONFIG=config.yaml PUSH_SIDECAR_LOG__FORMAT=text push-sidecar serve
   PUSH_SIDECAR_SERVER__LISTEN=unix:/run/push/push.sock push-sidecar serve --config config.yaml
@@ -23,7 +25,9 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: $PUSH_SIDECAR_CONFIG)")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="FILE", help="configuration (default: $PUSH_SIDECAR_CONFIG)")
+    source.add_argument("--simulate", action="store_true", help="serve two apps of an embedded simulator of the vendor")
     parser.set_defaults(run=run)
 
 
@@ -31,14 +35,70 @@ def run(args: argparse.Namespace) -> int:
     """Serve; returns the exit code."""
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
-    from sidecar.app import serve_until_signal  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
-    from sidecar.telemetry.logs import set_up  # noqa: PLC0415
-
     try:
-        config = load(args.config)
-        set_up(config.log)
-        uvloop.run(serve_until_signal(config))
+        uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
     except ConfigError as error:
         sys.stderr.write(f"push-sidecar: {error}\npush-sidecar: `push-sidecar check` reports what is wrong\n")
         return EXIT_USAGE
     return EXIT_OK
+
+
+async def _serve(path: Path | None) -> None:
+    from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
+    from sidecar.telemetry.logs import set_up  # noqa: PLC0415
+
+    config = load(path)
+    set_up(config.log)
+    stop = stop_signal()
+    async with Sidecar(config):
+        await stop.wait()
+
+
+async def _serve_simulated() -> None:
+    from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415
+    from sidecar.cli.simulated import simulated  # noqa: PLC0415  # needs `cryptography`
+    from sidecar.telemetry.logs import set_up  # noqa: PLC0415
+
+    stop = stop_signal()
+    async with simulated() as (simulator, config_file):
+        config = load(config_file)
+        set_up(config.log)
+        async with Sidecar(config) as sidecar:
+            await _print_welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)
+            await stop.wait()
+
+
+async def _print_welcome(target: str, admin: str, vendor: str) -> None:
+    """Make one real push, print it, and say how to make the next."""
+    from pushsidecar.client import connect_async  # noqa: PLC0415
+    from pushsidecar.xg.v1 import AndroidNotification, PushRequest  # noqa: PLC0415
+    from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub  # noqa: PLC0415
+    from sidecar.cli.simulated import ANDROID_APP  # noqa: PLC0415
+
+    request = PushRequest(
+        app=ANDROID_APP,
+        token="sim-phone-1",  # noqa: S106  # a device of the simulator
+        android_notification=AndroidNotification(title="Hello", content="from push-sidecar"),
+    )
+    async with connect_async(target) as channel:
+        response = await PushServiceStub(channel).Push(request)
+    wanted = f" --target {target}" if target != "127.0.0.1:50051" else ""
+    sys.stdout.write(
+        f"""
+push-sidecar serves gRPC on {target}; the vendor is simulated at {vendor}
+
+One push was just made through gRPC: push_id {response.push_id}, accepted after {response.attempts} call to the vendor,
+which took {response.vendor_latency.ToNanoseconds() / 1e6:.1f} ms.
+
+Make the next one, from another terminal:
+  .venv/bin/push-sidecar send{wanted} --platform android --to-token sim-phone-2 --title Hi --content there --trace
+See what a lost answer looks like:
+  .venv/bin/push-sidecar send{wanted} --platform android --to-token fault-reset-after-body --title Hi --content there
+With grpcurl (reflection is on):
+  grpcurl -plaintext -d '{{"token": "sim-phone-3", "androidNotification": {{"title": "Hi", "content": "there"}}}}' \\
+    {target} pushsidecar.xg.v1.PushService/Push
+Metrics: http://{admin}/metrics    Stop: Ctrl-C
+
+"""
+    )
+    await asyncio.to_thread(sys.stdout.flush)

@@ -4,6 +4,7 @@ One stated deviation: traces are off unless `OTEL_TRACES_EXPORTER=otlp` or an OT
 without a collector tries to reach none.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 
@@ -21,6 +22,7 @@ from sidecar.telemetry.tracing import SpanRecorder, Tracers
 SCOPE = "push-sidecar"
 FLUSH_TIMEOUT_S = 5.0
 
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
@@ -65,6 +67,15 @@ def is_on(environment: Mapping[str, str]) -> bool:
     return wanted == "otlp" or any(environment.get(name, "").strip() for name in _ENDPOINTS)
 
 
+def check_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Check the `OTEL_*` variables that we read, and build nothing.
+
+    Raises `ConfigError`.
+    """
+    if is_on(environment):
+        _protocol(environment)
+
+
 def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     """Build the OTLP exporter, or None when traces are off. It reads its other `OTEL_*` variables itself.
 
@@ -72,17 +83,23 @@ def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     """
     if not is_on(environment):
         return None
-    protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol in {None, "", "grpc"}:
+    if _protocol(environment) == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
             OTLPSpanExporter as GrpcExporter,
         )
 
         return GrpcExporter()
-    if protocol == "http/protobuf":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
-            OTLPSpanExporter as HttpExporter,
-        )
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
+        OTLPSpanExporter as HttpExporter,
+    )
 
-        return HttpExporter()
-    raise ConfigError(f"OTEL_EXPORTER_OTLP_PROTOCOL: only grpc and http/protobuf are supported, not {protocol!r}")
+    return HttpExporter()
+
+
+def _protocol(environment: Mapping[str, str]) -> str:
+    for name in _PROTOCOLS:
+        if wanted := environment.get(name, "").strip():
+            if wanted not in {"grpc", "http/protobuf"}:
+                raise ConfigError(f"{name}: only grpc and http/protobuf are supported, not {wanted!r}")
+            return wanted
+    return "grpc"

@@ -1,7 +1,7 @@
 """Reads the fields of `PushRequest` and their `buf.validate` rules from the descriptors of the generated code.
 
-A path names list elements by `[]`: `token_list.tokens[]`. Our stubs do not import `buf/validate/validate.proto`, so the rules
-are unknown fields of the options; protovalidate's own generated module reads them.
+A path names list elements by `[]`: `token_list.tokens[]`. Our stubs do not import `buf/validate/validate.proto`, so the
+rules are unknown fields of the options; protovalidate's own generated module reads them.
 """
 
 import json
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from protovalidate._gen.buf.validate.validate_pb import FieldRules, MessageRules, OneofRules
 
 from pushsidecar.xg.v1 import PushRequest
+
+# protobuf has several implementations of a descriptor, without a common type.
+Descriptor = Any
+FieldDescriptor = Any
 
 # The number of the options `buf.validate.message`, `.oneof` and `.field` (buf/validate/validate.proto).
 OPTION_NUMBER = 1159
@@ -26,6 +29,22 @@ BOUNDS = ("gt", "gte", "lt", "lte")
 
 # Members of `FieldRules` that are not the rules of a type.
 NOT_TYPED = ("required", "cel", "ignore")
+
+# Rules that the proto cannot say, since they need a parser: found by the server only.
+SIDECAR_RULES = frozenset(
+    {
+        ("android_notification.custom_content.json", "json.object"),
+        ("android_message.custom_content.json", "json.object"),
+        ("ios_notification.custom.json", "json.object"),
+        ("ios_notification.extra.json", "json.object"),
+        ("ios_notification.extra.json", "extra.reserved_key"),
+        ("ios_notification.extra.fields", "extra.reserved_key"),
+        ("ios_silent.custom.json", "json.object"),
+        ("ios_silent.extra.json", "json.object"),
+        ("ios_silent.extra.json", "extra.reserved_key"),
+        ("ios_silent.extra.fields", "extra.reserved_key"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +75,18 @@ def is_ours(message: Descriptor) -> bool:
     return str(message.file.package).startswith("pushsidecar.") and not message.GetOptions().map_entry
 
 
-def fields(message: Descriptor = PushRequest.DESCRIPTOR, prefix: str = "") -> Iterator[Field]:
-    """Yield every field below a message, containers before what they hold."""
-    for descriptor in message.fields:
+def fields(message: Descriptor | None = None, prefix: str = "") -> Iterator[Field]:
+    """Yield every field below a message (`PushRequest`), containers before what they hold."""
+    for descriptor in (message or PushRequest.DESCRIPTOR).fields:
         field = Field(prefix + descriptor.name, descriptor)
         yield field
         if field.is_container:
             yield from fields(descriptor.message_type, field.path + _below(descriptor))
 
 
-def rules(message: Descriptor = PushRequest.DESCRIPTOR, prefix: str = "") -> Iterator[Rule]:
-    """Yield every rule below a message, with the path at which it is reported."""
+def rules(message: Descriptor | None = None, prefix: str = "") -> Iterator[Rule]:
+    """Yield every rule below a message (`PushRequest`), with the path at which it is reported."""
+    message = message or PushRequest.DESCRIPTOR
     for raw in _options(message.GetOptions()):
         for cel in json.loads(MessageRules.from_binary(raw).to_json()).get("cel", []):
             yield Rule(prefix + cel["id"].partition(".")[0], cel["id"], {})
@@ -87,7 +107,8 @@ def _below(descriptor: FieldDescriptor) -> str:
 
 
 def _options(options: Message) -> list[bytes]:
-    return [field.data for field in UnknownFieldSet(options) if field.field_number == OPTION_NUMBER]
+    unknown = UnknownFieldSet(options)
+    return [unknown[i].data for i in range(len(unknown)) if unknown[i].field_number == OPTION_NUMBER]
 
 
 def _field_rules(path: str, raw: dict[str, Any]) -> Iterator[Rule]:

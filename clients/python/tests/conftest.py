@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+
 from pushsidecar.client import connect, connect_async
 from pushsidecar.xg.v1 import PushRequest, PushResponse
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub

@@ -5,6 +5,7 @@ import threading
 
 import grpc
 import pytest
+
 from pushsidecar.client import Sent, connect, connect_async, error_of
 from pushsidecar.xg.v1 import PushRequest, PushResponse
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub

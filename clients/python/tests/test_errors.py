@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
+
 from pushsidecar.client import PushError, Sent, Violation, error_of
 from pushsidecar.type.v1 import ErrorReason
 from pushsidecar.xg.v1 import PushResponse

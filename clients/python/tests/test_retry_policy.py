@@ -2,6 +2,7 @@
 
 import grpc
 import pytest
+
 from pushsidecar.client import Sent, error_of
 from pushsidecar.xg.v1 import PushResponse
 

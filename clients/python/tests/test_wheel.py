@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from pushsidecar.xg.v1 import PushResponse
 
 CLIENT = Path(__file__).resolve().parent.parent

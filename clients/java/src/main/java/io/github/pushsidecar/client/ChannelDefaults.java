@@ -7,6 +7,8 @@ import io.grpc.ClientInterceptor;
 import io.grpc.Context;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.MethodDescriptor;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -45,6 +47,13 @@ final class ChannelDefaults {
         .keepAliveTime(KEEP_ALIVE_S, TimeUnit.SECONDS)
         .keepAliveWithoutCalls(true)
         .intercept(new CallDefaults(defaultDeadline));
+  }
+
+  /** Takes back an option that gRPC sets and Netty, at each connection to a unix socket, warns that it does not know. */
+  static void applyToUnixSocket(ManagedChannelBuilder<?> builder) {
+    if (builder instanceof NettyChannelBuilder netty) {
+      netty.withOption(ChannelOption.SO_KEEPALIVE, null);
+    }
   }
 
   /** Gives calls a deadline where they have none, and lets them wait for the connection. */

@@ -25,7 +25,7 @@ import java.util.OptionalInt;
  * the way, so {@code sent} is {@link Sent#MAYBE}, whatever the code.
  *
  * @param code the gRPC code
- * @param message the text of the status; empty when there is none
+ * @param message the first line of the status's text: gRPC adds stack traces to its own; empty when there is none
  * @param reason why; {@code ERROR_REASON_UNSPECIFIED} when the error is not the sidecar's, {@code UNRECOGNIZED} when the
  *     sidecar is newer than this library
  * @param reasonText the reason as it came, without the prefix {@code ERROR_REASON_}; empty when the error is not the sidecar's
@@ -160,7 +160,7 @@ public record PushError(
   }
 
   private static String message(Status status) {
-    return status.getDescription() == null ? "" : status.getDescription();
+    return status.getDescription() == null ? "" : status.getDescription().lines().findFirst().orElse("");
   }
 
   private static ErrorReason reason(String name) {

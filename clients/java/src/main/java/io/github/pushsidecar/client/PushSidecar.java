@@ -144,6 +144,9 @@ public final class PushSidecar implements AutoCloseable {
     ManagedChannel buildChannel(Duration reconnectInterval) {
       ManagedChannelBuilder<?> builder = Grpc.newChannelBuilder(target, credentials);
       ChannelDefaults.apply(builder, defaultDeadline);
+      if (target.startsWith("unix:")) {
+        ChannelDefaults.applyToUnixSocket(builder);
+      }
       customizer.accept(builder);
       ManagedChannel channel = builder.build();
       Reconnection.watch(channel, reconnectInterval);

@@ -8,7 +8,7 @@ import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 
 /**
- * Tries a lost connection again at a fixed interval.
+ * Tries a lost connection again at short intervals.
  *
  * <p>gRPC's own waits grow to two minutes, longer than the default deadline; they are made for servers far away that many
  * clients share, and Java offers no setting for them.

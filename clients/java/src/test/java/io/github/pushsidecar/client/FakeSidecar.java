@@ -14,6 +14,7 @@ import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import io.grpc.netty.shaded.io.netty.channel.EventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.grpc.netty.shaded.io.netty.channel.epoll.EpollIoHandler;
@@ -99,7 +100,8 @@ public final class FakeSidecar implements AutoCloseable {
   static FakeSidecar answeringOn(Path socket, Consumer<Call> answer) throws IOException {
     NettyServerBuilder builder =
         NettyServerBuilder.forAddress(new DomainSocketAddress(socket.toString()))
-            .channelType(EpollServerDomainSocketChannel.class);
+            .channelType(EpollServerDomainSocketChannel.class)
+            .withChildOption(ChannelOption.SO_KEEPALIVE, null);
     return new FakeSidecar(builder, new MultiThreadIoEventLoopGroup(1, EpollIoHandler.newFactory()), answer);
   }
 

@@ -212,6 +212,13 @@ class PushErrorTest {
   }
 
   @Test
+  void messageIsOneLine() {
+    Status status = Status.DEADLINE_EXCEEDED.withDescription("deadline exceeded\n\tat io.grpc.Something");
+    assertEquals("deadline exceeded", PushError.of(status.asRuntimeException()).message());
+    assertEquals("", PushError.of(Status.DEADLINE_EXCEEDED.asRuntimeException()).message());
+  }
+
+  @Test
   void statusIsFoundBehindOtherExceptions() {
     StatusRuntimeException error = error(Status.Code.UNAVAILABLE, info("SHUTTING_DOWN", "sent", "no"));
     assertEquals(Sent.NO, PushError.of(new ExecutionException(error)).sent());

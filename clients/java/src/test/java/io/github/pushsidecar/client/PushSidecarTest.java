@@ -253,7 +253,7 @@ class PushSidecarTest {
   }
 
   @Test
-  void lostConnectionIsTriedAgainAtAFixedInterval() throws IOException {
+  void lostConnectionIsTriedAgainAtShortIntervals() throws IOException {
     // With gRPC's own waits, nine attempts take longer than the time limit of this class.
     try (ServerSocket listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
       ManagedChannel channel =

@@ -1,0 +1,73 @@
+# push-sidecar: `make help` lists the targets. Everything is installed into .venv; Go and Java parts use their own caches.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PY := $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check lint type proto clients bench image clean lock
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## install everything that the project needs from Python's registry, into .venv
+
+$(READY): requirements-dev.lock pyproject.toml clients/python/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--editable clients/python --editable .
+	@touch $@
+
+run: $(READY) ## serve with the embedded simulator: no account, no configuration
+	@$(PY) -m sidecar serve --simulate
+
+demo: $(READY) ## one push of every audience and every message type, and where the time went
+	@$(PY) -m sidecar.cli.demo
+
+test: $(READY) ## run all tests
+	$(PY) -m pytest
+
+check: lint type proto $(READY) ## all that a change must pass: format, lint, types, contract, tests with branch coverage
+	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage report
+
+lint: $(READY) ## formats and lint rules of Python, the Dockerfile and shell scripts
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(BIN)/hadolint Dockerfile
+
+type: $(READY) ## strict types
+	$(PY) -m mypy
+
+proto: $(READY) ## the contract: lint, compatibility, and whether the committed stubs are fresh (needs Go)
+	@if command -v go >/dev/null; then $(PY) proto/build.py lint breaking check; \
+	elif [ "$$CI" = true ]; then echo "proto: Go is missing"; exit 1; \
+	else echo "proto: skipped, Go 1.26 is missing (https://go.dev/dl)"; fi
+
+clients: $(READY) ## generate the stubs that are committed (needs Go)
+	$(PY) proto/build.py generate
+
+bench: $(READY) ## compare with a naive sidecar and with Go, on this machine (needs Go)
+	$(PY) -m bench.run
+
+image: ## build the container image (needs Docker)
+	@command -v docker >/dev/null || { echo "image: Docker is missing (https://docs.docker.com/get-docker)"; exit 1; }
+	docker build --tag push-sidecar:$$($(PYTHON) -c 'import sidecar; print(sidecar.__version__)') .
+
+lock: $(READY) ## resolve the dependencies anew into the lock files
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-package push-sidecar-client --constraint constraints.txt --custom-compile-command "make lock" \
+		pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-package push-sidecar-client --constraint constraints.txt --custom-compile-command "make lock" \
+		--extra dev --extra bench pyproject.toml --output-file requirements-dev.lock
+
+clean: ## remove what was made here
+	rm -rf $(VENV) build dist clients/*/build clients/*/dist clients/java/target *.egg-info clients/python/src/*.egg-info \
+		.coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

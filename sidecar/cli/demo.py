@@ -54,7 +54,8 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "ios_notification": {"ios_notification": IosNotification(alert=IosAlert(title="Hello", body="from push-sidecar"))},
     "ios_silent": {"ios_silent": IosSilent(custom=IosCustom(text="refresh"))},
 }
-BAR_WIDTH = 30
+BAR_WIDTH = 24
+PIPED_WIDTH = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Push:
     audience: str
     message: str
     verdict: str
+    push_id: str
     is_accepted: bool
     spans: list[Any]
 
@@ -93,7 +95,7 @@ async def run() -> int:
     from sidecar.cli.simulated import simulated  # noqa: PLC0415
     from sidecar.config import load  # noqa: PLC0415
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     free_ports = {f"PUSH_SIDECAR_{name}__LISTEN": "127.0.0.1:0" for name in ("SERVER", "HEALTH", "ADMIN")}
     async with simulated() as (simulator, config_file):
         config = load(config_file, {**os.environ, **free_ports})
@@ -114,13 +116,14 @@ async def _push(stub: Any, audience: str, message: str, request: PushRequest) ->
     call = stub.Push(request, metadata=(("push-sidecar-trace", "1"),))
     try:
         response = await call
-        verdict = f"{Outcome.Name(response.outcome).removeprefix('OUTCOME_').lower()}, push_id {response.push_id}"
-        is_accepted = True
+        verdict, is_accepted = Outcome.Name(response.outcome).removeprefix("OUTCOME_").lower(), True
+        push_id = response.push_id
     except grpc.aio.AioRpcError as error:
         told = error_of(error)
         verdict, is_accepted = f"{told.reason or error.code().name}, sent: {told.sent}", False
+        push_id = told.push_id
     spans = json.loads((await call.trailing_metadata())["push-sidecar-trace"])
-    return Push(audience, message, verdict, is_accepted, spans)
+    return Push(audience, message, verdict, push_id, is_accepted, spans)
 
 
 def _print_pushes(pushes: list[Push], console: "Console") -> None:
@@ -128,12 +131,15 @@ def _print_pushes(pushes: list[Push], console: "Console") -> None:
 
     # The slowest of all but the first, which alone pays for imports and the first connection.
     scale_us = max(push.total_us for push in pushes[1:])
-    table = Table("message", "audience", "outcome", "total", "vendor", "where the time went", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("message", "audience", "outcome", "push_id", "total", "vendor", "where the time went"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in {"total", "vendor"} else "left")
     for push in pushes:
         table.add_row(
             push.message,
             push.audience,
             f"[{'green' if push.is_accepted else 'red'}]{push.verdict}",
+            push.push_id,
             f"{push.total_us / 1000:.1f} ms",
             f"{push.vendor_us / 1000:.1f} ms",
             _bar(push, scale_us),

@@ -5,6 +5,7 @@ printed in send_report.py.
 """
 
 import argparse
+import asyncio
 import math
 import secrets
 import sys
@@ -117,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"push-sidecar send: {error}\npush-sidecar send: see `push-sidecar send --help`\n")
         return EXIT_USAGE
     try:
-        ending = _push(args, request)
+        ending = asyncio.run(_push(args, request))
     except KeyboardInterrupt:
         sys.stderr.write("\npush-sidecar send: interrupted; the push may have gone out\n")
         return EXIT_UNKNOWN
@@ -137,30 +138,30 @@ def _confirm(args: argparse.Namespace) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _push(args: argparse.Namespace, request: Any) -> "Ending":
+async def _push(args: argparse.Namespace, request: Any) -> "Ending":
     import grpc  # noqa: PLC0415  # so that other verbs start without it
 
-    from pushsidecar.client import PushError, Sent, connect, error_of  # noqa: PLC0415
+    from pushsidecar.client import PushError, Sent, connect_async, error_of  # noqa: PLC0415
     from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub  # noqa: PLC0415
     from sidecar.cli.send_report import Ending  # noqa: PLC0415
 
     trace_id = secrets.token_hex(16) if args.trace else ""
     metadata = ((TRACE_KEY, "1"), ("traceparent", f"00-{trace_id}-{secrets.token_hex(8)}-01")) if trace_id else ()
-    try:
-        with connect(args.target) as channel:
-            # Without a connection nothing is sent: here that is known, and from the call it would be "maybe".
-            try:
-                grpc.channel_ready_future(channel).result(timeout=min(args.timeout, _CONNECT_TIMEOUT_S))
-            except grpc.FutureTimeoutError:
-                text = f"no sidecar answers at {args.target}"
-                error = PushError(code=grpc.StatusCode.UNAVAILABLE, message=text, sent=Sent.NO)
-                return Ending(error=error)
-            response, call = PushServiceStub(channel).Push.with_call(request, timeout=args.timeout, metadata=metadata)
-    except grpc.RpcError as failure:
-        trailers = ((pair.key, pair.value) for pair in failure.trailing_metadata() or ())
-        return Ending(error=error_of(failure), trace_id=trace_id, trace=_trace(trailers))
-    return Ending(response=response, trace_id=trace_id, trace=_trace(call.trailing_metadata() or ()))
+    async with connect_async(args.target) as channel:
+        # Without a connection nothing is sent: here that is known, and from the call it would be "maybe".
+        try:
+            async with asyncio.timeout(min(args.timeout, _CONNECT_TIMEOUT_S)):
+                await channel.channel_ready()
+        except TimeoutError:
+            text = f"no sidecar answers at {args.target}"
+            return Ending(error=PushError(code=grpc.StatusCode.UNAVAILABLE, message=text, sent=Sent.NO))
+        call = PushServiceStub(channel).Push(request, timeout=args.timeout, metadata=metadata)
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as failure:
+            return Ending(error=error_of(failure), trace_id=trace_id, trace=_trace(failure.trailing_metadata()))
+        return Ending(response=response, trace_id=trace_id, trace=_trace(await call.trailing_metadata()))
 
 
-def _trace(trailers: Iterable[tuple[str, str | bytes]]) -> str:
-    return next((value for key, value in trailers if key == TRACE_KEY and isinstance(value, str)), "")
+def _trace(trailers: Iterable[tuple[str, str | bytes]] | None) -> str:
+    return next((value for key, value in trailers or () if key == TRACE_KEY and isinstance(value, str)), "")

@@ -3,8 +3,11 @@
 import argparse
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -433,6 +436,21 @@ def test_no_sidecar_is_exit_1_and_says_how_to_start_one(run, sidecar, capsys, tm
     assert f"no sidecar answers at {target}" in error
     assert "sent: no" in error
     assert "push-sidecar serve" in error
+
+
+def test_interrupt_in_mid_call_is_an_unknown_outcome(run, sidecar, capsys):
+    ended = threading.Event()
+
+    def interrupt(context: grpc.ServicerContext) -> PushResponse:
+        context.add_callback(ended.set)
+        os.kill(os.getpid(), signal.SIGINT)
+        ended.wait(20)
+        return PushResponse()
+
+    sidecar.answer = interrupt
+    assert run("--to-token", "a", *ANDROID) == 3
+    assert "may have gone out" in capsys.readouterr().err
+    assert ended.wait(20)
 
 
 def test_trace_is_asked_for_and_drawn(run, sidecar, capsys):

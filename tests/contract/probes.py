@@ -1,11 +1,13 @@
 """Builds valid requests in which one field stands out, and says what the body must have for it.
 
-The expected values are written by hand: a probe of a field that is not listed in `EXPECTED` is written to the body as it is.
+The expected values are written by hand: what is set is also what the body must have, unless `EXPECTED` lists the field.
 """
 
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from pushsidecar.xg.v1 import PushRequest
 
@@ -105,7 +107,7 @@ def base(path: str) -> PushRequest:
 
 
 def probe(path: str) -> tuple[PushRequest, Any]:
-    """Return `base` with the field set, and what the body must have for it."""
+    """Return `base` with the field set, and what the body must have for it (nothing known of a container)."""
     request = base(path)
     value = _set(request, path, path)
     return request, EXPECTED.get(path, value)
@@ -130,25 +132,26 @@ def _fill(message: Message) -> None:
 
 
 def _set(message: Message, path: str, whole: str) -> Any:
-    """Set the field at the path, make what lies above it valid, and return the value."""
+    """Set the field at the path, make what lies above it valid, and return the value that was set."""
     name, _, rest = path.partition(".")
     if rest:
         held = getattr(message, name.removesuffix("[]"))
         below = held.add() if name.endswith("[]") else held
         below.SetInParent()
-        if not name.endswith("[]") and whole.count(".") - rest.count(".") == 1:
-            pass
         _fill(below)
         return _set(below, rest, whole)
     field = message.DESCRIPTOR.fields_by_name[name]
     value = PROBES.get(whole, _value(field))
     target = getattr(message, name)
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+    if isinstance(value, dict):
         target.update(value)
-    elif field.is_repeated:
+    elif isinstance(value, list):
         target[:] = value
-    elif field.message_type is not None:
+    elif isinstance(target, Duration | Timestamp):
         target.seconds = value
+    elif isinstance(target, Message):
+        target.SetInParent()
+        _fill(target)
     else:
         setattr(message, name, value)
     return value

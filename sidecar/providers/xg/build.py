@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 
+from pushsidecar.xg.v1.push_service_pb2 import PushRequest
 from sidecar import __version__
 from sidecar.config import AppConfig, ConfigError, read_secret
 from sidecar.delivery.build import build_lane
-from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.codes import CODES, CodeClass
 from sidecar.providers.xg.credentials import authorization
+from sidecar.providers.xg.rules import violations
 from sidecar.providers.xg.service import PUSH_PATH, App, XgProvider
 from sidecar.telemetry.metrics import Metrics
 
-# A code can be called a failure of another kind, but not a success: the answer's meaning stays the vendor's.
-RECLASSABLE = frozenset(CodeClass) - {CodeClass.ACCEPTED, CodeClass.PARTIAL}
+# A code can be called a failure of another kind, but no failure a success and no success a failure: what was pushed
+# would be pushed again.
+_SUCCESSES = frozenset({CodeClass.ACCEPTED, CodeClass.PARTIAL})
+RECLASSABLE = frozenset(CodeClass) - _SUCCESSES
 
 
 def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
@@ -19,6 +23,9 @@ def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
 
     Raises `ConfigError`.
     """
+    # The rules are compiled at their first use (20 ms): better now than in the first push.
+    violations(PushRequest())
+    check(apps)
     return XgProvider({name: _build_app(name, app, metrics) for name, app in apps.items()})
 
 
@@ -53,6 +60,8 @@ def _build_app(name: str, app: AppConfig, metrics: Metrics) -> App:
 def _code_classes(name: str, app: AppConfig) -> Mapping[int, CodeClass]:
     classes = {}
     for code, wanted in app.code_classes.items():
+        if code in CODES and CODES[code].code_class in _SUCCESSES:
+            raise ConfigError(f"apps.{name}.code_classes.{code}: is a success, which cannot be called a failure")
         if wanted not in RECLASSABLE:
             allowed = ", ".join(sorted(RECLASSABLE))
             raise ConfigError(f"apps.{name}.code_classes.{code}: must be one of {allowed}")

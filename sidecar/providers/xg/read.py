@@ -4,6 +4,7 @@ Every answer has one verdict: a JSON object with an integer `ret_code` decides (
 2xx or 4xx); everything else goes by the HTTP status. What is neither is "sent, outcome unknown", never a guess.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,6 +44,8 @@ REFUSED_BY_STATUS: Mapping[int, Reason] = {
     **dict.fromkeys((404, 405, 415, *range(300, 400)), Reason.ENDPOINT_REFUSED),
 }
 HTTP_TOO_MANY_REQUESTS = 429
+# A longer `Retry-After` is told as this: nobody waits longer, and protobuf's Duration has an end.
+MAX_RETRY_AFTER_S = 86_400.0
 
 _REFUSED_BY_CODE: Mapping[CodeClass, Reason] = {
     code_class: Reason(code_class.value)
@@ -94,7 +97,8 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
         push_id=response.push_id,
         seq=response.seq,
         environment=_text(members.get("environment")) if response.environment else "",
-        response=response if question.audience in LIST_AUDIENCES else None,
+        # Without a code nothing was read: a response would show the zeros of an acceptance.
+        response=response if question.audience in LIST_AUDIENCES and code is not None else None,
     )
     if code is None or not (_is_2xx(reply.status) or (_is_4xx(reply.status) and code != 0)):
         raise _error_by_status(reply, question, vendor)
@@ -160,12 +164,13 @@ def _is_4xx(status: int) -> bool:
 def _retry_after_s(header: str, default_s: float) -> float:
     """Read `Retry-After`, seconds or a date (RFC 9110, 10.2.3); unreadable is the default."""
     if header.isascii() and header.isdigit():
-        return float(header)
+        return min(float(header), MAX_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return default_s
-    return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp())
+    after_s = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+    return min(max(0.0, after_s), MAX_RETRY_AFTER_S)
 
 
 def _response(members: Mapping[str, msgspec.Raw], code: int, question: Question) -> pb.PushResponse:
@@ -206,13 +211,19 @@ def _resource_type(question: Question) -> str:
 
 
 def _members(body: bytes) -> Mapping[str, msgspec.Raw]:
-    """Return the members of the JSON object that a body is; none when it is anything else."""
+    """Return the members of the JSON object that a body is; none when it is anything else, or has two codes."""
     try:
         members = _decode_object(body)
         body.decode()
+        return {} if body.count(b'"ret_code"') > 1 and _has_two_codes(body) else members
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return {}
-    return members
+
+
+def _has_two_codes(body: bytes) -> bool:
+    """Say whether `ret_code` stands twice in the outermost object: which of them counts would be a guess."""
+    names: list[str] = json.loads(body, object_pairs_hook=lambda pairs: [name for name, _ in pairs], parse_int=str)
+    return names.count("ret_code") > 1
 
 
 def _value(raw: msgspec.Raw | None) -> Any:

@@ -5,16 +5,16 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Self
 
 from sidecar import __version__
-from sidecar.config import Config, ConfigError
-from sidecar.providers.provider import Provider
+from sidecar.config import Config
 from sidecar.providers.registry import build_providers
 from sidecar.server.admin import AdminServer
 from sidecar.server.health import HealthServer
 from sidecar.server.server import PushServer
-from sidecar.telemetry.export import TracePipeline, build_exporter
+from sidecar.telemetry.export import build_traces
 from sidecar.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -26,31 +26,16 @@ class Sidecar:
     def __init__(self, config: Config, environment: Mapping[str, str] = os.environ) -> None:
         self._config = config
         self._environment = environment
-        self._providers: list[Provider] = []
+        self.metrics = Metrics(__version__)
 
     async def __aenter__(self) -> Self:
         """Build, bind and serve.
 
         Raises `ConfigError` for what only shows when it is tried, such as a busy port; then nothing is left running.
         """
-        config = self._config
-        self.metrics = Metrics(__version__)
-        self._traces = TracePipeline(build_exporter(self._environment))
-        self._providers = build_providers(config, self.metrics)
-        self._server = PushServer(config.server, self._providers, tracers=self._traces.tracers, metrics=self.metrics)
-        self._health = HealthServer(config.health, self._server.service_names)
-        self._admin = AdminServer(config.admin, self.metrics, lambda: self._health.is_ready)
-        try:
-            await self._health.start()
-            await self._admin.start()
-            await self._server.start()
-        except ConfigError:
-            await self._stop()
-            raise
-        await self._health.set_ready(is_ready=True)
-        self.grpc_address = self._server.address
-        self.health_address = self._health.address
-        self.admin_address = self._admin.address
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._to_stop = stack.pop_all()
         _log.info(
             "serving",
             extra={"grpc": self.grpc_address, "health": self.health_address, "admin": self.admin_address},
@@ -60,20 +45,36 @@ class Sidecar:
     async def __aexit__(self, *_: object) -> None:
         """Drain and stop."""
         _log.info("stopping", extra={"grace_s": self._config.server.shutdown_grace_s})
-        await self._stop()
+        await self._to_stop.aclose()
         _log.info("stopped")
 
-    async def _stop(self) -> None:
-        # Not ready, waiting calls refused, listener closed: all at once, so that live clients move to the next process.
-        await self._health.set_ready(is_ready=False)
-        for provider in self._providers:
-            provider.stop()
-        await self._server.stop(self._config.server.shutdown_grace_s)
-        for provider in self._providers:
-            await provider.aclose()
-        await self._admin.stop()
-        await self._health.stop()
-        await asyncio.get_running_loop().run_in_executor(None, self._traces.shutdown)
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Start everything; what is put on `stack` stops it, the last put first."""
+        config = self._config
+        traces = build_traces(self._environment)
+        stack.push_async_callback(asyncio.to_thread, traces.shutdown)
+        providers = build_providers(config, self.metrics)
+        server = PushServer(config.server, providers, tracers=traces.tracers, metrics=self.metrics)
+        health = HealthServer(config.health, server.service_names)
+        admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready)
+        stack.push_async_callback(health.stop)
+        stack.push_async_callback(admin.stop)
+        for provider in providers:
+            stack.push_async_callback(provider.aclose)
+
+        async def drain() -> None:
+            # Not ready, waiting calls refused, listener closed: all at once, so that clients move to the next process.
+            await health.set_ready(is_ready=False)
+            for provider in providers:
+                provider.stop()
+            await server.stop(config.server.shutdown_grace_s)
+
+        stack.push_async_callback(drain)
+        await health.start()
+        await admin.start()
+        await server.start()
+        await health.set_ready(is_ready=True)
+        self.grpc_address, self.health_address, self.admin_address = server.address, health.address, admin.address
 
 
 def stop_signal() -> asyncio.Event:

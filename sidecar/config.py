@@ -5,9 +5,12 @@ from these records.
 """
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
@@ -16,6 +19,8 @@ from msgspec import Meta
 ENV_PREFIX = "PUSH_SIDECAR_"
 ENV_CONFIG = ENV_PREFIX + "CONFIG"
 ENV_NESTING = "__"
+# Kubernetes gives these to every container beside a Service that is called `push-sidecar`: they are no keys of ours.
+_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -195,9 +200,10 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
+    merge = "tag:yaml.org,2002:merge"  # `<<: *anchor`, which a mapping may have several times
+    keys = [None if key.tag == merge else loader.construct_object(key) for key, _ in node.value]
     for index, key in enumerate(keys):
-        if key in keys[:index]:
+        if key is not None and key in keys[:index]:
             raise ConfigError(f"the key {key!r} stands twice (line {node.value[index][0].start_mark.line + 1})")
     return loader.construct_mapping(node, deep=True)
 
@@ -214,16 +220,15 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     """
     if path is None and (named := environment.get(ENV_CONFIG)):
         path = Path(named)
-    where = str(path) if path else "the environment"
     tree = _read_file(path) if path else {}
-    _apply_environment(tree, environment)
+    source = _Source(str(path) if path else "the environment", _apply_environment(tree, environment))
     apps = tree.get("apps")
     if isinstance(apps, dict):
         # One by one: msgspec does not say which key of a mapping it means.
-        tree["apps"] = {name: _convert(app, AppConfig, where, f"apps.{name}") for name, app in apps.items()}
-    config = _convert(tree, Config, where)
+        tree["apps"] = {name: _convert(app, AppConfig, source, f"apps.{name}") for name, app in apps.items()}
+    config = _convert(tree, Config, source)
     for name, app in config.apps.items():
-        _check_app(config, name, app, environment, where)
+        _check_app(config, name, app, environment, source)
     return config
 
 
@@ -253,7 +258,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {str(error).splitlines()[0]}{_line_of(error)}") from None
+        raise ConfigError(f"{path}: not YAML: {_problem_of(error)}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if tree is None:
@@ -263,22 +268,53 @@ def _read_file(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _line_of(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f" (line {mark.line + 1})" if mark else ""
+def _problem_of(error: Exception) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error).splitlines()[0]
+    line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+    return f"{error.problem}{line}"
 
 
-def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where keys come from: the file, and the variables by the keys that they set."""
+
+    file: str
+    variables: Mapping[str, str]
+
+    def of(self, key: str) -> str:
+        """Return the name of the file or of the variable that set a key or what it stands in."""
+        return next(
+            (name for path, name in self.variables.items() if key == path or key.startswith(f"{path}.")), self.file
+        )
+
+
+def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Set the keys that the environment sets; returns the variables by these keys."""
+    secrets = _secret_variables(tree)
+    applied = {}
     for name, text in sorted(environment.items()):
-        if not name.startswith(ENV_PREFIX) or name == ENV_CONFIG:
+        rest = name.removeprefix(ENV_PREFIX)
+        if rest == name or name == ENV_CONFIG or name in secrets or _KUBERNETES.fullmatch(rest):
             continue
-        keys = name.removeprefix(ENV_PREFIX).split(ENV_NESTING)
-        if keys[0] != "APPS":
-            keys = [key.lower() for key in keys]
+        section, *keys = rest.split(ENV_NESTING)
+        if section == "APPS" and keys:
+            keys = [_app_name(tree, keys[0]), *(key.lower() for key in keys[1:])]
         else:
-            keys = ["apps", *keys[1:2], *(key.lower() for key in keys[2:])]
-            keys[1:2] = [_app_name(tree, keys[1])] if len(keys) > 1 else []
+            keys = [key.lower() for key in keys]
+        keys = [section.lower(), *keys]
         _set(tree, keys, _parse(name, text), name)
+        applied[".".join(keys)] = name
+    return applied
+
+
+def _secret_variables(tree: dict[str, Any]) -> set[str]:
+    """Return the variables that hold the apps' secrets, which may have our prefix, too."""
+    apps = tree.get("apps")
+    found = (
+        [app.get("secret_key_env") for app in apps.values() if isinstance(app, dict)] if isinstance(apps, dict) else []
+    )
+    return {name for name in found if isinstance(name, str)}
 
 
 def _app_name(tree: dict[str, Any], wanted: str) -> str:
@@ -313,37 +349,58 @@ def _path_hook(kind: type, value: Any) -> Any:
     raise ValueError("must be a path")
 
 
-def _convert(tree: Any, kind: type[T], where: str, prefix: str = "") -> T:
-    """Convert a tree to a record; an error names the file and the key, `prefix` included."""
+def _convert(tree: Any, kind: type[T], source: _Source, prefix: str = "") -> T:
+    """Convert a tree to a record; an error names where it stands and the key, `prefix` included."""
     try:
         return msgspec.convert(tree, kind, dec_hook=_path_hook)
     except msgspec.ValidationError as error:
-        # msgspec says "Expected `int`, got `str` - at `$.server.listen`".
+        # msgspec says "Expected `int`, got `str` - at `$.server.listen`", or "... - at `key` in `$.apps`".
         what, _, at = str(error).partition(" - at `")
-        key = f"{prefix}{at.rstrip('`').removeprefix('$')}".removeprefix(".")
-        raise ConfigError(f"{where}: {key}{': ' if key else ''}{what}") from None
+        key = f"{prefix}{at.rpartition('`$')[2] if '`$' in at else at.removeprefix('$')}".rstrip("`").removeprefix(".")
+        if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", what):
+            key = f"{key}.{field[2]}".removeprefix(".")
+            what = "no such key" if field[1] == "contains unknown" else "is required"
+        raise ConfigError(f"{source.of(key)}: {key}{': ' if key else ''}{what}") from None
 
 
-def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], where: str) -> None:
-    prefix = f"{where}: apps.{name}"
+def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], source: _Source) -> None:
+    def refuse(key: str, why: str) -> ConfigError:
+        return ConfigError(f"{source.of(f'apps.{name}.{key}')}: apps.{name}.{key}: {why}")
+
     if (app.secret_key_file is None) == (app.secret_key_env is None):
-        raise ConfigError(f"{prefix}: exactly one of secret_key_file and secret_key_env is required")
-    if not app.base_url.startswith("https://") or len(app.base_url.split("/")[2]) == 0:
-        raise ConfigError(f"{prefix}.base_url: must be https://host[:port][/prefix]")
-    if any(mark in app.base_url for mark in "?#@ "):
-        raise ConfigError(f"{prefix}.base_url: must have no query, fragment, user or space")
-    if app.proxy is not None and not app.proxy.startswith("http://"):
-        raise ConfigError(f"{prefix}.proxy: must be http://host:port")
+        raise refuse("secret_key_file", "exactly one of secret_key_file and secret_key_env is required")
+    if not _is_address(app.base_url, "https", allow_path=True):
+        raise refuse("base_url", "must be https://host[:port][/prefix], without user, query and fragment")
+    if app.proxy is not None and not _is_address(app.proxy, "http", allow_path=False):
+        raise refuse("proxy", "must be http://host:port, without a user")
     if app.ca_file is not None and not app.ca_file.is_file():
-        raise ConfigError(f"{prefix}.ca_file: no such file: {app.ca_file}")
+        raise refuse("ca_file", f"no such file: {app.ca_file}")
     if app.platform != "ios" and app.environment != "product":
-        raise ConfigError(f"{prefix}.environment: is for iOS apps only")
+        raise refuse("environment", "is for iOS apps only")
     if app.total_timeout_s >= config.server.shutdown_grace_s:
-        raise ConfigError(
-            f"{prefix}.total_timeout_s: must be below server.shutdown_grace_s ({config.server.shutdown_grace_s:g} s), "
-            "else a stop would cut calls in flight"
+        raise refuse(
+            "total_timeout_s",
+            f"must be below server.shutdown_grace_s ({config.server.shutdown_grace_s:g} s), "
+            "else a stop would cut calls in flight",
         )
     try:
         read_secret(name, app, environment)
     except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
+        raise ConfigError(f"{source.file}: {error}") from None
+
+
+def _is_address(text: str, scheme: str, *, allow_path: bool) -> bool:
+    """Whether a text is `scheme://host[:port]`, and a path where that is allowed, and nothing else."""
+    if not text.isascii() or not text.isprintable() or any(mark in text for mark in " ?#@\\"):
+        return False
+    try:
+        parts = urlsplit(text)
+        has_port_of_0 = parts.port == 0
+    except ValueError:
+        return False
+    return (
+        parts.scheme == scheme
+        and bool(parts.hostname)
+        and not has_port_of_0
+        and (allow_path or parts.path in {"", "/"})
+    )

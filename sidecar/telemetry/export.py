@@ -6,12 +6,12 @@ without a collector tries to reach none.
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler, Sampler
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from sidecar import __version__
@@ -29,36 +29,64 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 class TracePipeline:
     """The tracers and what has to be flushed at the end."""
 
-    def __init__(self, exporter: SpanExporter | None) -> None:
-        resource = Resource.create({"service.name": SCOPE, "service.version": __version__})
-        batch: SpanProcessor | None = BatchSpanProcessor(exporter) if exporter else None
-        recorder = SpanRecorder()
-        # Whoever asks for the trace of his own call gets it, sampled or not.
-        on_request = TracerProvider(sampler=ALWAYS_ON, resource=resource, shutdown_on_exit=False)
-        on_request.add_span_processor(recorder)
-        self._providers = [on_request]
+    def __init__(self, exporter: SpanExporter | None, *, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+        self._flush_timeout_s = flush_timeout_s
+        self._providers: list[TracerProvider] = []
+        resource = _resource()
+        processors: list[SpanProcessor] = []
         tracer: Tracer = NoOpTracer()
-        if batch is not None:
-            on_request.add_span_processor(batch)
+        sampler: Sampler = ALWAYS_OFF
+        if exporter is not None:
+            processors = [BatchSpanProcessor(exporter)]
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # sampler: OTEL_TRACES_SAMPLER
-            provider.add_span_processor(batch)
-            self._providers.append(provider)
-            tracer = provider.get_tracer(SCOPE, __version__, schema_url=names.SCHEMA_URL)
-        self.tracers = Tracers(tracer, on_request.get_tracer(SCOPE, __version__, schema_url=names.SCHEMA_URL), recorder)
+            sampler = provider.sampler
+            tracer = self._tracer(provider, processors)
+        # Who asks for the trace of his own call gets it, sampled or not; only what is sampled goes to the collector.
+        on_request = TracerProvider(sampler=AlwaysRecordSampler(sampler), resource=resource, shutdown_on_exit=False)
+        recorder = SpanRecorder()
+        self.tracers = Tracers(tracer, self._tracer(on_request, [recorder, *processors]), recorder)
+
+    def _tracer(self, provider: TracerProvider, processors: Iterable[SpanProcessor]) -> Tracer:
+        for processor in processors:
+            provider.add_span_processor(processor)
+        self._providers.append(provider)
+        return provider.get_tracer(SCOPE, __version__, schema_url=names.SCHEMA_URL)
 
     def shutdown(self) -> None:
         """Send what is left, for at most five seconds: a dead collector must not hold the exit."""
         flush = threading.Thread(target=self._shutdown_providers, name="trace-flush", daemon=True)
         flush.start()
-        flush.join(FLUSH_TIMEOUT_S)
+        flush.join(self._flush_timeout_s)
 
     def _shutdown_providers(self) -> None:
         for provider in self._providers:
             provider.shutdown()
 
 
+def build_traces(environment: Mapping[str, str]) -> TracePipeline:
+    """Build the tracers that the environment asks for.
+
+    Raises `ConfigError` for a variable that cannot be used.
+    """
+    try:
+        return TracePipeline(build_exporter(environment))
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the SDK has no exception of its own for a wrong variable
+        raise ConfigError(f"the OTEL_* variables: the OpenTelemetry SDK refuses a value: {error}") from None
+
+
+def _resource() -> Resource:
+    """Return what these spans come from. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` win over our names."""
+    ours = Resource.create({"service.name": SCOPE, "service.version": __version__})
+    return ours.merge(OTELResourceDetector().detect())
+
+
 def is_on(environment: Mapping[str, str]) -> bool:
-    """Whether the environment asks for traces."""
+    """Whether the environment asks for traces.
+
+    Raises `ConfigError` for an exporter that is not here.
+    """
     wanted = environment.get("OTEL_TRACES_EXPORTER", "").strip()
     if environment.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or wanted == "none":
         return False

@@ -75,10 +75,14 @@ class CallTrace:
 
     def add_wait(self, name: str, started_ns: int) -> None:
         """Record a wait that began at `started_ns` (nanoseconds since the epoch) and ends now."""
-        self._tracer.start_span(name, context=self._context, start_time=started_ns).end()
+        if self.span.is_recording():
+            self._tracer.start_span(name, context=self._context, start_time=started_ns).end()
 
     def start_attempt(self, *, host: str, port: int, path: str, resend_count: int) -> trace.Span:
         """Start the client span of a call to the vendor; `resend_count` is 0 for the first."""
+        if not self.span.is_recording():
+            # No sampler keeps a child alone, and to ask it for each costs as much as a span.
+            return trace.INVALID_SPAN
         attributes: dict[str, str | int] = {
             names.HTTP_REQUEST_METHOD: "POST",
             names.URL_TEMPLATE: path,

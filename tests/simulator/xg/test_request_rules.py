@@ -115,6 +115,22 @@ def test_labels_of_an_odd_audience_are_empty(ask, android, kind):
     assert ask(android(audience_type=kind))["ret_code"] in {10102, 10103}
 
 
+@pytest.mark.parametrize("seq", [2**63 - 1, -(2**63)])
+def test_extreme_seq_is_echoed(ask, android, seq):
+    assert ask(android(seq=seq))["seq"] == seq
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("dev", "dev"), ("prod", "product"), (5, "product")])
+def test_refusal_has_the_environment_that_was_asked_for(ask, ios, asked, answered):
+    refused = ask(ios(environment=asked, expire_time=-1))
+    assert (refused["ret_code"], refused["environment"]) == (10103, answered)
+
+
+@pytest.mark.parametrize(("given", "reason"), [("loop_times", "loop_interval"), ("loop_interval", "loop_times")])
+def test_half_a_loop_names_the_other_half(post, android, given, reason):
+    assert post(android(audience_type="all", **{given: 1})).reason == f"{reason} is missing"
+
+
 @pytest.mark.parametrize("seq", ["5", 1.0, True, None, [], 2**63])
 def test_unusable_seq_is_echoed_as_0(ask, android, seq):
     assert ask(android(seq=seq))["seq"] == 0

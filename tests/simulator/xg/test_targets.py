@@ -32,6 +32,7 @@ CASES = {
     "account of another type": (account("account1", account_type=2), 10116, None, None, 0),
     "account without device": (account("account-without-device"), 0, "[48]", None, 0),
     "account by prefix, any type": (account("sim-a", account_type=7), 0, "[0]", ("sim-a",), 1),
+    "account by prefix, every device": (account("sim-a", account_push_type=1), 0, "[0]", ("sim-a",), 1),
     "accounts": (accounts("account1", "account2"), 0, "[0,0]", ("account1", "account2"), 2),
     "accounts partly": (accounts("x", "account2", "y"), 10302, "[48,0,48]", ("account2",), 1),
     "accounts none": (accounts("x", "account-without-device"), 10303, "[48,48]", None, 0),

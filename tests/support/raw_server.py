@@ -1,0 +1,182 @@
+"""A vendor that misbehaves byte by byte: a TCP or TLS server on loopback that does what a script says, per connection.
+
+It knows HTTP only as far as it must: where a request ends. What it saw (bytes, connections) is kept for the test.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Self
+
+OK = b'{"ret_code":0}'
+
+
+@dataclass(frozen=True, slots=True)
+class RawRequest:
+    """A request as it came."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def line(self) -> str:
+        """The request line."""
+        return self.head.split(b"\r\n", 1)[0].decode("latin-1")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers in order, names in lower case."""
+        lines = self.head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")[1:]
+        pairs = (line.split(":", 1) for line in lines)
+        return [(name.lower(), value.strip()) for name, value in pairs]
+
+
+class RawConnection:
+    """One accepted connection; `index` counts from 0."""
+
+    def __init__(
+        self, server: "RawServer", index: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._server = server
+        self._reader = reader
+        self._writer = writer
+        self.index = index
+
+    async def read_head(self) -> bytes:
+        """Read up to the end of the headers."""
+        return await self._reader.readuntil(b"\r\n\r\n")
+
+    async def read_request(self) -> RawRequest:
+        """Read one whole request and keep it in `server.requests`."""
+        head = await self.read_head()
+        size = next((int(v) for n, v in RawRequest(head, b"").headers if n == "content-length"), 0)
+        request = RawRequest(head, await self._reader.readexactly(size))
+        self._server.requests.append(request)
+        return request
+
+    async def read_eof(self) -> bytes:
+        """Read until the peer closes; returns what came before. A reset is a close, too."""
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            return await self._reader.read()
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._writer.write(data)
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def answer(self, body: bytes = OK, *, status: str = "200 OK", headers: str = "") -> None:
+        """Send a whole answer."""
+        await self.send(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n{headers}\r\n".encode() + body)
+
+    async def serve_one(self) -> RawRequest:
+        """Read a request and answer it with success."""
+        request = await self.read_request()
+        await self.answer()
+        return request
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    def send_fin_now(self) -> None:
+        """End the stream below TLS: the FIN is in the peer's kernel when this returns, without a turn of the loop."""
+        with socket.socket(fileno=socket.dup(self._socket.fileno())) as twin:
+            twin.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close in good order (close_notify, FIN)."""
+        self._writer.close()
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Become a TLS server on this connection."""
+        await self._writer.start_tls(context)
+
+    @property
+    def _socket(self) -> socket.socket:
+        found: socket.socket = self._writer.get_extra_info("socket")
+        return found
+
+
+Script = Callable[[RawConnection], Awaitable[None]]
+
+
+class RawServer:
+    """Runs `script` for every connection, and closes the connection when it returns. An async context manager."""
+
+    def __init__(self, script: Script, tls: ssl.SSLContext | None) -> None:
+        self._script = script
+        self._tls = tls
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._all_closed = asyncio.Event()
+        self.requests: list[RawRequest] = []
+        self.connections: list[RawConnection] = []
+        self.failures: list[BaseException] = []
+        self.most_open = 0
+
+    async def __aenter__(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop listening, end every script, and report what failed in one."""
+        self._server.close()
+        tasks = list(self._open)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.failures:
+            raise ExceptionGroup("scripts of the raw server", [e for e in self.failures if isinstance(e, Exception)])
+
+    @property
+    def open_count(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    async def wait_all_closed(self) -> None:
+        """Wait until no connection is open."""
+        while self._open:
+            self._all_closed.clear()
+            await self._all_closed.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = writer
+        self.most_open = max(self.most_open, len(self._open))
+        connection = RawConnection(self, len(self.connections), reader, writer)
+        self.connections.append(connection)
+        try:
+            await self._script(connection)
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass  # the client went away: tests see that on their side
+        except asyncio.CancelledError:
+            pass  # the test is over; streams would report a cancelled handler as an error
+        except Exception as error:  # noqa: BLE001  # shown when the server is left
+            self.failures.append(error)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError, asyncio.CancelledError):
+                await writer.wait_closed()
+            del self._open[task]
+            if not self._open:
+                self._all_closed.set()
+
+
+async def serve_forever(connection: RawConnection) -> None:
+    """Answer every request with success."""
+    while True:
+        await connection.serve_one()
+
+
+async def hold(connection: RawConnection) -> None:
+    """Do nothing until the peer goes."""
+    await connection.read_eof()

@@ -13,7 +13,7 @@ from sidecar.simulator.exchange import NOT_JSON, Delivery, parse_json
 MAX_KEPT = 100_000
 MAX_KEPT_BYTES = 128 * 1024 * 1024
 """Of request bodies."""
-MAX_KEPT_TARGETS = 2_000_000
+MAX_KEPT_TARGETS = 1_000_000
 """Of all kept deliveries together."""
 
 Item = TypeVar("Item")

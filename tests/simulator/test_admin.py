@@ -169,10 +169,10 @@ async def test_tasks(call, push):
 
 async def test_listener_refuses_and_comes_back(call, client, push):
     await push()
-    assert await call("POST", "listener", {"refuse_s": 0.05}) == (200, {"refuse_s": 0.05})
+    assert await call("POST", "listener", {"refuse_s": 0.3}) == (200, {"refuse_s": 0.3})
     with pytest.raises(aiohttp.ClientConnectorError):
         await client.get("/_sim/apps")
-    await asyncio.sleep(0.08)
+    await asyncio.sleep(0.4)
     assert (await push())[1]["ret_code"] == 0
 
 

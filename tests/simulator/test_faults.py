@@ -183,10 +183,10 @@ async def test_refused_connections_come_back_on_the_same_port(sim, client, body,
 
 
 async def test_refusing_for_a_while_ends_by_itself(sim, client, body, push):
-    await sim.refuse_connections(0.05)
+    await sim.refuse_connections(0.3)
     with pytest.raises(aiohttp.ClientConnectorError):
         await post(client, body())
-    await asyncio.sleep(0.08)
+    await asyncio.sleep(0.4)
     assert (await push())[1]["ret_code"] == 0
 
 

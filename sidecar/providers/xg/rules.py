@@ -19,10 +19,12 @@ from sidecar.errors import Violation
 # S1, iOS messages: `aps` and `custom` have their own fields, `xg` is reserved by the vendor.
 RESERVED_EXTRA_KEYS = ("aps", "custom", "xg")
 
+# Ours: the vendor names no limit. Without one of our own the interpreter's recursion limit would be the rule.
+MAX_JSON_DEPTH = 100
+
 _validator = protovalidate.Validator()
-_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # Numbers with a fraction stay text: a check must not refuse what a double cannot hold.
-_decode_any = msgspec.json.Decoder(float_hook=str).decode
+_decode = msgspec.json.Decoder(float_hook=str).decode
 
 
 def violations(request: PushRequest) -> list[Violation]:
@@ -102,13 +104,15 @@ def _object_violations(
     which = content.WhichOneof("content")
     keys: Iterable[str]
     if which == "json":
-        try:
-            # The second pass looks into the values, which the first leaves raw.
-            keys = _decode_object(content.json).keys()
-            _decode_any(content.json)
-        except (msgspec.MsgspecError, RecursionError, UnicodeError):
-            yield Violation(f"{path}.json", "json.object", "must be the text of one JSON object")
+        value = _decoded(content.json)
+        if not isinstance(value, dict) or not _is_shallow(value):
+            yield Violation(
+                f"{path}.json",
+                "json.object",
+                f"must be the text of one JSON object, at most {MAX_JSON_DEPTH} levels deep",
+            )
             return
+        keys = value
     elif which == "fields":
         keys = content.fields.entries.keys()
     else:
@@ -116,3 +120,26 @@ def _object_violations(
     for key in refused_keys:
         if key in keys:
             yield Violation(f"{path}.{which}", "extra.reserved_key", f"must not have the key {key!r}")
+
+
+def _decoded(text: str) -> Any:
+    """Return what a JSON text means, or None when it is no JSON."""
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return None
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether a value is nested no deeper than allowed; a flat object is one level."""
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return True
+    return not any(isinstance(item, dict | list) for item in level)

@@ -22,7 +22,7 @@ _ACCOUNT_OPTIONS: Final[dict[str, Rule]] = {
     "account_type": integer(low=0),
     "account_push_type": one_of(0, 1),
 }
-_PUSH_ID: Final = re.compile(r"[0-9]{1,19}")
+_PUSH_ID: Final = re.compile(r"[0-9]{1,20}")
 NEW_TASK: Final = "0"
 
 

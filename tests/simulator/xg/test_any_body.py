@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.simulator.exchange import Request
@@ -38,6 +38,7 @@ numbers = itertools.count(1)
 AUTHORIZATION = "Basic c2ltdWxhdGVkLWFuZHJvaWQtYXBwOm5vdC1hLXNlY3JldC1hbmRyb2lk"
 
 
+@settings(deadline=None)  # of a busy machine
 @given(body=values | likely)
 def test_every_body_gets_an_answer(body):
     vendor = XgVendor(lambda: 0.0)

@@ -4,11 +4,9 @@ Each candidate is laid over the installed packages, in a folder of its own: grpc
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Settings, measure
-from bench.programs import BenchError, build_go_programs
+from bench.programs import BenchError, build_go_programs, run
 from bench.results import rows
 from bench.run import end_by_exception_on_sigterm
 from bench.targets import Target, sidecar, site
 
 CANDIDATES = "1.78.0,1.78.2,1.80.1,1.85.1"
+INSTALLED_WITHIN_S = 300.0
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -40,21 +39,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def install(version: str, folder: Path) -> dict[str, str]:
     """Install one release of grpcio, alone, under `folder`; the environment returned makes Python prefer it."""
     overlay = folder / version
-    _python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(overlay), f"grpcio=={version}")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(overlay)]
+    run([*pip, f"grpcio=={version}"], within_s=INSTALLED_WITHIN_S)
     env = {"PYTHONPATH": str(overlay)}
-    imported = _python("-c", "import grpc; print(grpc.__version__)", env=env).strip()
+    show = [sys.executable, "-c", "import grpc; print(grpc.__version__)"]
+    imported = run(show, within_s=INSTALLED_WITHIN_S, env=env).strip()
     if imported != version:
         raise BenchError(f"grpcio {version} was installed, and {imported} is imported")
     return env
-
-
-def _python(*parameters: str, env: Mapping[str, str] | None = None) -> str:
-    ran = subprocess.run(
-        [sys.executable, *parameters], capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
-    )
-    if ran.returncode != 0:
-        raise BenchError(f"python {' '.join(parameters)} failed:\n{ran.stderr}")
-    return ran.stdout
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,11 +5,10 @@ Medians and ratios belong to `results`.
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.programs import BenchError
+from bench.programs import BenchError, run
 from bench.targets import Served, Site, Target
 
 LOAD_OVERTIME_S = 60.0  # the last pushes may be as slow as their deadline
@@ -69,10 +68,7 @@ def load(at: Site, served: Served, settings: Settings, in_flight: int) -> dict[s
         f"--pids={','.join(str(pid) for pid in pids)}",
     ]
     limit = settings.seconds + settings.warm_up_s + LOAD_OVERTIME_S
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=limit)
-    if ran.returncode != 0:
-        raise BenchError(f"{' '.join(command)} failed:\n{ran.stderr}")
-    report: dict[str, object] = json.loads(ran.stdout)
+    report: dict[str, object] = json.loads(run(command, within_s=limit))
     return report
 
 

@@ -66,6 +66,7 @@ def sample(served: Served, seconds: int, folder: Path) -> tuple[Counter[str], Co
         "py-spy",
         "record",
         "--native",
+        "--gil",
         "--full-filenames",
         "-r",
         "250",

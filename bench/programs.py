@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
+BUILT_WITHIN_S = 600.0  # the first time it fetches the modules
 
 
 class BenchError(Exception):
@@ -26,7 +29,6 @@ class Running:
 
     pid: int
     ready: Mapping[str, str]
-    process: "subprocess.Popen[bytes]"
 
 
 def build_go_programs() -> Path:
@@ -36,15 +38,7 @@ def build_go_programs() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "push-sidecar" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    built = subprocess.run(
-        ["go", "build", "-o", f"{folder}{os.sep}", "./cmd/..."],
-        cwd=ROOT / "bench" / "go",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if built.returncode != 0:
-        raise BenchError(f"go build failed:\n{built.stderr}")
+    run(["go", "build", "-o", f"{folder}{os.sep}", "./cmd/..."], cwd=ROOT / "bench" / "go", within_s=BUILT_WITHIN_S)
     return folder
 
 
@@ -56,26 +50,81 @@ def started(
 
     Its output goes to the file `log`: a pipe that nobody empties would stop the program after a while.
     """
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=ROOT,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+    process = None
     try:
-        yield Running(process.pid, _wait_until_ready(process, log, ready_key), process)
+        with log.open("wb") as output, signals_held():
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=ROOT,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        yield Running(process.pid, _wait_until_ready(process, log, ready_key))
         if process.poll() is not None:
             raise BenchError(f"{command[0]} ended in the middle of the run:\n{_tail(log)}")
     finally:
-        stop(process)
+        if process is not None:
+            stop(process)
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
+def run(
+    command: Sequence[str | Path],
+    *,
+    within_s: float,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program to its end and return what it printed."""
+    process = None
+    try:
+        with signals_held():
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+        printed, complaints = process.communicate(timeout=within_s)
+    except subprocess.TimeoutExpired:
+        raise BenchError(f"{command[0]} did not end within {within_s:.0f} s") from None
+    finally:
+        if process is not None:
+            stop(process)
+    if process.returncode != 0:
+        raise BenchError(f"{command[0]} failed:\n{complaints}")
+    return printed
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM at the end of the block: a process whose start they interrupt would be lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread gets signals
+        return
+    held: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in usual:
+        signal.signal(number, lambda came, _: held.append(came))
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
+
+
+def stop(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
     """End a process, with force if it does not go by itself."""
-    if process.poll() is None:
+    if process.poll() is not None:
+        return
+    with signals_held():
         process.terminate()
         try:
             process.wait(STOPPED_WITHIN_S)

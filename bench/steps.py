@@ -22,9 +22,6 @@ STEPS = {
     "msgspec": "JSON (msgspec)",
 }
 
-# A thread in these has nothing to do; py-spy counts it nevertheless.
-WAITS = {"epoll_wait", "epoll_pwait", "poll", "ppoll", "pthread_cond_timedwait", "pthread_cond_wait", "sem_timedwait"}
-
 
 def step_of_library(path: str) -> str | None:
     """Name the step of an extension module or of OpenSSL; None: it works for its caller (libc, kernel)."""
@@ -77,13 +74,13 @@ def python_steps(stacks: Iterable[str]) -> Counter[str]:
     for line in stacks:
         stack, _, samples = line.rpartition(" ")
         for frame in reversed(stack.split(";")):
-            parts = re.match(r"(.*) \((.*?)(?::\d+)?\)$", frame)
+            parts = re.match(r".* \((.*?)(?::\d+)?\)$", frame)
             if parts is None:
                 continue
-            symbol, file = parts.groups()
+            file = parts.group(1)
             if not file.endswith(".py"):
-                if symbol in WAITS or step_of_library(file) or is_source_of_a_library(file):
-                    break  # a library at work, or nobody
+                if step_of_library(file) or is_source_of_a_library(file):
+                    break  # the library was at work
             elif step := step_of_source(file):
                 counted[step] += int(samples)
                 break

@@ -1,36 +1,27 @@
-"""The configuration: one YAML file and the environment, as frozen records. Strict; every key has a description here.
+"""The configuration as frozen records. Strict; every key has a description here.
 
-Nothing is built here, and no file but the configuration and its secrets is read. `docs/configuration.md` is generated
-from these records.
+Nothing is built here, and no file but the configuration and its secrets is read (`config_tree.py` reads the former).
+`docs/configuration.md` is generated from these records.
 """
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-import yaml
 from msgspec import Meta
 
-ENV_PREFIX = "PUSH_SIDECAR_"
-ENV_CONFIG = ENV_PREFIX + "CONFIG"
-ENV_NESTING = "__"
-# Kubernetes gives these to every container beside a Service that is called `push-sidecar`: they are no keys of ours.
-_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+from sidecar.config_tree import ENV_CONFIG, ConfigError, Source, read_tree
+
+__all__ = ["AdminConfig", "AppConfig", "Config", "ConfigError", "HealthConfig", "LogConfig", "RetryConfig", "Secret"]
+__all__ += ["ServerConfig", "load", "read_secret"]
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
 T = TypeVar("T")
-
-
-class ConfigError(Exception):
-    """A configuration that the sidecar refuses; the text names the key and where it stands."""
 
 
 class Secret:
@@ -195,22 +186,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ]
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML without its silent "the last of two equal keys wins"."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    merge = "tag:yaml.org,2002:merge"  # `<<: *anchor`, which a mapping may have several times
-    keys = [None if key.tag == merge else loader.construct_object(key) for key, _ in node.value]
-    for index, key in enumerate(keys):
-        if key is not None and key in keys[:index]:
-            raise ConfigError(f"the key {key!r} stands twice (line {node.value[index][0].start_mark.line + 1})")
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
-
-
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
     """Load the configuration from a file (or `PUSH_SIDECAR_CONFIG`) and the environment, which wins.
 
@@ -220,8 +195,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     """
     if path is None and (named := environment.get(ENV_CONFIG)):
         path = Path(named)
-    tree = _read_file(path) if path else {}
-    source = _Source(str(path) if path else "the environment", _apply_environment(tree, environment))
+    tree, source = read_tree(path, environment)
     apps = tree.get("apps")
     if isinstance(apps, dict):
         # One by one: msgspec does not say which key of a mapping it means.
@@ -252,104 +226,13 @@ def read_secret(name: str, app: AppConfig, environment: Mapping[str, str] = os.e
     return Secret(value)
 
 
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.load(path.read_text(), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {_problem_of(error)}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: the top level must be a mapping")
-    return tree
-
-
-def _problem_of(error: Exception) -> str:
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return str(error).splitlines()[0]
-    line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
-    return f"{error.problem}{line}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where keys come from: the file, and the variables by the keys that they set."""
-
-    file: str
-    variables: Mapping[str, str]
-
-    def of(self, key: str) -> str:
-        """Return the name of the file or of the variable that set a key or what it stands in."""
-        return next(
-            (name for path, name in self.variables.items() if key == path or key.startswith(f"{path}.")), self.file
-        )
-
-
-def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Set the keys that the environment sets; returns the variables by these keys."""
-    secrets = _secret_variables(tree)
-    applied = {}
-    for name, text in sorted(environment.items()):
-        rest = name.removeprefix(ENV_PREFIX)
-        if rest == name or name == ENV_CONFIG or name in secrets or _KUBERNETES.fullmatch(rest):
-            continue
-        section, *keys = rest.split(ENV_NESTING)
-        if section == "APPS" and keys:
-            keys = [_app_name(tree, keys[0]), *(key.lower() for key in keys[1:])]
-        else:
-            keys = [key.lower() for key in keys]
-        keys = [section.lower(), *keys]
-        _set(tree, keys, _parse(name, text), name)
-        applied[".".join(keys)] = name
-    return applied
-
-
-def _secret_variables(tree: dict[str, Any]) -> set[str]:
-    """Return the variables that hold the apps' secrets, which may have our prefix, too."""
-    apps = tree.get("apps")
-    found = (
-        [app.get("secret_key_env") for app in apps.values() if isinstance(app, dict)] if isinstance(apps, dict) else []
-    )
-    return {name for name in found if isinstance(name, str)}
-
-
-def _app_name(tree: dict[str, Any], wanted: str) -> str:
-    """Environment names are upper case and know no dash: find the app that is meant, else a new one in lower case."""
-
-    def fold(name: str) -> str:
-        return name.upper().replace("-", "_").replace(".", "_")
-
-    apps = tree.get("apps")
-    known = [str(name) for name in apps] if isinstance(apps, dict) else []
-    return next((name for name in known if fold(name) == fold(wanted)), wanted.lower())
-
-
-def _parse(name: str, text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, ConfigError):
-        raise ConfigError(f"{name}: the value is not YAML") from None
-
-
-def _set(tree: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{name}: {key} is not a mapping in the configuration file")
-    tree[keys[-1]] = value
-
-
 def _path_hook(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str) and value:
         return Path(value)
     raise ValueError("must be a path")
 
 
-def _convert(tree: Any, kind: type[T], source: _Source, prefix: str = "") -> T:
+def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:
     """Convert a tree to a record; an error names where it stands and the key, `prefix` included."""
     try:
         return msgspec.convert(tree, kind, dec_hook=_path_hook)
@@ -363,7 +246,7 @@ def _convert(tree: Any, kind: type[T], source: _Source, prefix: str = "") -> T:
         raise ConfigError(f"{source.of(key)}: {key}{': ' if key else ''}{what}") from None
 
 
-def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], source: _Source) -> None:
+def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], source: Source) -> None:
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(f'apps.{name}.{key}')}: apps.{name}.{key}: {why}")
 

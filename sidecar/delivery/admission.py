@@ -25,8 +25,13 @@ class Admission:
 
     @property
     def is_full(self) -> bool:
-        """Whether a call would have to wait."""
+        """Whether every place is taken."""
         return self.in_flight >= self._max_in_flight
+
+    @property
+    def would_queue(self) -> bool:
+        """Whether a call would be let in to wait, and not be given a place or turned away at once."""
+        return self.is_full and len(self._waiting) < self._max_queue and not self.is_closed
 
     async def enter(self, deadline: Deadline) -> None:
         """Take a place, waiting for one until the deadline. Who enters must `leave`.

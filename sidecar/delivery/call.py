@@ -29,7 +29,10 @@ class Call:
         self._commit: Callable[[], Awaitable[None]] | None = commit
 
     async def before_first_byte(self) -> None:
-        """Tell the caller's gRPC library that the call is committed, so that none repeats it by itself; once a call."""
-        commit, self._commit = self._commit, None
-        if commit is not None:
-            await commit()
+        """Tell the caller's gRPC library that the call is committed, so that none repeats it by itself; once a call.
+
+        Where that failed, or was cut short, it is tried again by the next attempt: without it nothing may be sent.
+        """
+        if self._commit is not None:
+            await self._commit()
+            self._commit = None

@@ -123,12 +123,12 @@ class Lane:
 
     async def aclose(self) -> None:
         """Wait for the vendor calls whose callers have gone, then close the connections."""
-        if self._running:
+        while self._running:
             await asyncio.wait(self._running)
         await self._client.aclose()
 
     async def _enter(self, call: Call) -> None:
-        if not self._admission.is_full:
+        if not self._admission.would_queue:
             await self._admission.enter(call.deadline)
             return
         started, started_ns = time.perf_counter(), time.time_ns()
@@ -153,6 +153,8 @@ class Lane:
             self._abandon(call, task, stream)
             raise
         if task.done():
+            if task.cancelled():  # by nobody here: the caller's own hang-up is raised above
+                raise _failure_error("cancelled", was_asked=not stream.revoke())
             return task.result()
         sent = self._abandon(call, task, stream)
         if sent is Sent.NO:
@@ -170,9 +172,7 @@ class Lane:
         return Sent.MAYBE
 
     def _record_late(self, call: Call, task: "asyncio.Task[_Answered[T]]") -> None:
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = OutcomeUnknown("cancelled", cause="cancelled") if task.cancelled() else task.exception()
         reason = error.reason.value if isinstance(error, PushError) else "SIDECAR_BUG" if error else "OK"
         self._metrics.late_answers.labels(self._app, reason).inc()
         _log.warning(
@@ -253,4 +253,4 @@ def _failure_error(cause: str, *, was_asked: bool) -> PushError:
     what = cause.replace("_", " ")
     if was_asked:
         return OutcomeUnknown(f"no usable answer from the vendor ({what}): the push may have gone out", cause=cause)
-    return NotSent(f"the vendor could not be reached ({what}): nothing was sent", cause=cause)
+    return NotSent(f"nothing was sent to the vendor ({what})", cause=cause)

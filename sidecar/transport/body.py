@@ -18,7 +18,7 @@ class BodyStream(httpx.AsyncByteStream):
     """A body of one chunk, given out at most once.
 
     `before_first_byte` is awaited when the bytes are asked for, just before they may leave; when it raises, they do
-    not.
+    not, and `was_refused` is true.
     """
 
     def __init__(self, body: bytes, before_first_byte: Callable[[], Awaitable[None]]) -> None:
@@ -26,6 +26,7 @@ class BodyStream(httpx.AsyncByteStream):
         self._before_first_byte = before_first_byte
         self._is_revoked = False
         self._is_given = False
+        self.was_refused = False
         self.was_asked = False
         self.asked_at = 0.0
         self.asked_at_ns = 0
@@ -39,7 +40,11 @@ class BodyStream(httpx.AsyncByteStream):
         if self._is_given:
             raise StopAsyncIteration
         self._is_given = True
-        await self._before_first_byte()
+        try:
+            await self._before_first_byte()
+        except Exception:
+            self.was_refused = True
+            raise
         if self._is_revoked:
             raise RevokedError
         self.was_asked = True
@@ -47,7 +52,7 @@ class BodyStream(httpx.AsyncByteStream):
         return self._body
 
     def revoke(self) -> bool:
-        """Forbid the sending; false when it is too late to forbid."""
+        """Forbid the sending for good; false when it is too late to forbid."""
         if self.was_asked:
             return False
         self._is_revoked = True

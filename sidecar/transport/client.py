@@ -4,8 +4,10 @@ Exceptions of the HTTP library end here. Whether the push was sent is not decide
 """
 
 import asyncio
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -79,28 +81,36 @@ class VendorClient:
         except TransportFailure:
             raise
         except Exception as error:
-            raise TransportFailure(_cause(error, notes, was_asked=stream.was_asked)) from error
+            # Whatever still runs of this attempt may not send it any more: what is said now must stay true.
+            stream.revoke()
+            raise TransportFailure(_cause(error, notes, stream)) from error
 
     async def _exchange(self, request: httpx.Request, stream: BodyStream) -> Reply:
         response = await self._transport.handle_async_request(request)
         try:
+            if stream.revoke():
+                # It answers no request of ours.
+                raise TransportFailure("unsolicited_answer")
             body = await self._read(response)
         finally:
             await response.aclose()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        elapsed_s = time.perf_counter() - stream.asked_at if stream.was_asked else 0.0
-        return Reply(response.status_code, headers, body, elapsed_s)
+        return Reply(response.status_code, dict(response.headers), body, time.perf_counter() - stream.asked_at)
 
     async def _read(self, response: httpx.Response) -> bytes:
         # httpx types a response's stream for both worlds; an async transport's is the async one.
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.stream:
-            size += len(chunk)
-            if size > self._limits.max_response_bytes:
-                raise TransportFailure("response_too_large")
-            chunks.append(chunk)
+        try:
+            async for chunk in response.stream:
+                size += len(chunk)
+                if size > self._limits.max_response_bytes:
+                    raise TransportFailure("response_too_large")
+                chunks.append(chunk)
+        except httpx.ReadTimeout:
+            raise
+        except httpx.HTTPError as error:
+            raise TransportFailure("response_cut") from error
         return b"".join(chunks)
 
     async def aclose(self) -> None:
@@ -108,12 +118,33 @@ class VendorClient:
         await self._transport.aclose()
 
 
-def _cause(error: Exception, notes: ConnectionNotes, *, was_asked: bool) -> str:
+# Why there was no connection, by the first type that is found among an error and its causes. The HTTP library's own
+# types are of no use: it calls a refused connection a timeout.
+_NO_CONNECTION: tuple[tuple[type[Exception], str], ...] = (
+    (httpx.ProxyError, "proxy"),
+    (socket.gaierror, "dns"),
+    (ssl.SSLError, "tls"),
+    (TimeoutError, "connect_timeout"),
+)
+
+
+def _cause(error: Exception, notes: ConnectionNotes, stream: BodyStream) -> str:
     """Name what happened, as far as it can be told."""
-    if isinstance(error, httpx.ReadTimeout):
-        return "read_timeout"
     if isinstance(error, TimeoutError):
         return "total_timeout"
-    if not was_asked:
-        return "connect_timeout" if isinstance(error, httpx.TimeoutException) else "connect"
-    return "idle_connection_closed" if notes.is_reused else "connection_lost"
+    if stream.was_refused:
+        return "early_headers"
+    if stream.was_asked and isinstance(error, httpx.ReadTimeout):
+        return "read_timeout"
+    if stream.was_asked and not isinstance(error, httpx.TransportError):
+        return "response_invalid"
+    if stream.was_asked or notes.is_connected:
+        return "idle_connection_closed" if notes.is_reused else "connection_lost"
+    errors = list(_with_causes(error))
+    return next((name for kind, name in _NO_CONNECTION if any(isinstance(e, kind) for e in errors)), "connect")
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

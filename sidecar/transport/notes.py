@@ -7,10 +7,11 @@ from contextvars import ContextVar
 class ConnectionNotes:
     """Events of getting a connection, in order; times in nanoseconds since the epoch."""
 
-    __slots__ = ("events", "is_reused")
+    __slots__ = ("events", "is_connected", "is_reused")
 
     def __init__(self) -> None:
         self.events: list[tuple[str, int]] = []
+        self.is_connected = False
         self.is_reused = False
 
     def add(self, name: str) -> None:

@@ -4,6 +4,7 @@ httpx's own transport is never used: it loses pool places for good when requests
 in place here, and nowhere else.
 """
 
+import select
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +30,7 @@ def build_transport(
     """
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=context, ttl_dns_cache=10
     )
     session = aiohttp.ClientSession(
@@ -42,6 +43,35 @@ def build_transport(
     return AiohttpTransport(
         verify=context, trust_env=False, client=session, proxy=httpx.Proxy(proxy) if proxy else None
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that hands out no idle connection with something to read.
+
+    Between two answers there is nothing to read but the connection's end, or an answer to no request of ours: sent on
+    such a connection, a push would be lost, or would be given that answer as its own.
+    """
+
+    async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+        """Take a connection from the pool, or make one."""
+        notes = current_notes.get()
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            if not notes.is_reused or _is_quiet(connection):
+                notes.is_connected = True
+                return connection
+            connection.close()
+            notes.is_reused = False
+
+
+def _is_quiet(connection: aiohttp.connector.Connection) -> bool:
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or protocol.should_close:
+        return False
+    # What has reached the kernel, but not yet the event loop.
+    pending = select.poll()
+    pending.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return not pending.poll(0)
 
 
 def _trace_config() -> aiohttp.TraceConfig:

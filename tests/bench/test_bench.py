@@ -18,10 +18,6 @@ pytestmark = [
 ]
 
 
-def _children(pid: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
 def test_quick_run_measures_all_four_and_every_push_is_accepted(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "bench.run", "--quick", "--out", tmp_path],
@@ -49,23 +45,35 @@ def test_quick_run_measures_all_four_and_every_push_is_accepted(tmp_path: Path) 
 def test_interrupted_run_leaves_no_process_behind(tmp_path: Path) -> None:
     options = ["--only", "c", "--seconds", "60", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "bench.run", *options]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as bench:
-        seen: set[int] = set()
-        while bench.poll() is None and len(seen) < 3:  # upstream, server, load generator
-            seen = {pid for pid in _children(bench.pid) if _name(pid) in {"upstream", "gosidecar", "load"}}
+    bench = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        started: set[int] = set()
+        while bench.poll() is None and len(started) < 3:  # upstream, server, load generator
+            started = {pid for pid in _children(bench.pid) if _name(pid) in {"upstream", "gosidecar", "load"}}
         bench.send_signal(signal.SIGINT)
         _, said = bench.communicate(timeout=60)
+    finally:
+        bench.kill()
+        bench.communicate()
 
     assert bench.returncode == 130, said
-    assert len(seen) == 3
-    assert [pid for pid in seen if Path(f"/proc/{pid}").exists()] == []
+    assert len(started) == 3
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
     assert list(tmp_path.iterdir()) == []
 
 
+def _children(pid: int) -> set[int]:
+    return {int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()}
+
+
 def _name(pid: int) -> str:
+    return _read(f"/proc/{pid}/comm").strip()
+
+
+def _read(path: str) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except FileNotFoundError:
+        return Path(path).read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
         return ""
 
 

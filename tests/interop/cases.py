@@ -167,6 +167,7 @@ CASES: Final = (
         "FAILED_PRECONDITION",
         "PUSH_TASK_EXPIRED",
         vendor_code=10205,
+        details=(ERROR_INFO, PUSH_RESPONSE),
     ),
     http_says(404, "FAILED_PRECONDITION", "ENDPOINT_REFUSED", "no"),
     http_says(503, "UNKNOWN", "OUTCOME_UNKNOWN", "maybe"),

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from sidecar.simulator import Quota, Simulator
 from tests.interop.languages import LANGUAGES, Programs, build
-from tests.support.running import write_config
+from tests.support.running import FREE_PORT, write_config
 
 NOBODY_LISTENS = "https://127.0.0.1:9"
 
@@ -49,9 +49,9 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def write(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator) -> Callable[..., Path]:
-    """Write a configuration with the apps of the cases; takes what `write_config` takes."""
+    """Write a configuration with the apps of the cases; takes the `server` section's keys."""
 
-    def write_one(**sections: Any) -> Path:
+    def write_one(**server: Any) -> Path:
         folder = tmp_path_factory.mktemp("sidecar")
         (folder / "ios-secret").write_text(simulator.ios.secret_key)
         ios = {
@@ -67,7 +67,7 @@ def write(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator) -> Cal
                 "narrow": {**ios, "max_in_flight": 1, "max_queue": 0, "read_timeout_s": 600, "total_timeout_s": 900},
                 "nowhere": {**ios, "base_url": NOBODY_LISTENS},
             },
-            **sections,
+            server={"listen": FREE_PORT, "shutdown_grace_s": 1000, **server},
         )
 
     return write_one

@@ -20,15 +20,14 @@ from tests.support.process import serve_process
 # A build of every language is a part of the first test.
 pytestmark = pytest.mark.timeout(900)
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS_OF_THE_SIDECAR = 3
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def target(simulator: Simulator, write: Callable[..., Path]) -> AsyncIterator[str]:
     """Give the address of a sidecar whose app `narrow` is busy with a push that hangs."""
     # A wide margin: the sidecar's own answer must come before the caller's library gives up, on a busy machine too.
-    config = write(server={"listen": "127.0.0.1:0", "deadline_margin_s": 0.5})
-    async with serve_process(config) as process:
+    async with serve_process(write(deadline_margin_s=0.5)) as process:
         address = (await process.wait_for("serving"))["grpc"]
         async with connect_async(address) as channel:
             request = PushRequest(app="narrow", token="fault-hang:holder", ios_silent=IosSilent())
@@ -41,14 +40,23 @@ async def target(simulator: Simulator, write: Callable[..., Path]) -> AsyncItera
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def seen(target: str, simulator: Simulator, programs: Programs) -> Mapping[str, Seen]:
+async def seen(target: str, simulator: Simulator, programs: Programs, language: str) -> Mapping[str, Seen]:
     """Make every push of the table in one language; returns what its caller saw, by the case's name."""
     # Only this push brings the wait that the vendor names.
     simulator.script(
         Fault(kind=Kind.HTTP, status=429, headers={"Retry-After": "7"}, match=Match(token="quota-spent"), times=1)
     )
+    outcomes = {}
     async with running(programs.runner, target) as runner:
-        return {case.name: await runner.push(case.name, case.request, case.timeout_s) for case in CASES}
+        for case in CASES:
+            request = json.loads(json.dumps(case.request).replace(":interop", f":{language}"))
+            outcomes[case.name] = await runner.push(case.name, request, case.timeout_s)
+    return outcomes
+
+
+def trailers_of(got: Seen) -> list[str]:
+    # Where an error comes without headers, some libraries count the content type as a trailer.
+    return [name for name in got["trailers"] if name != "content-type"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -57,7 +65,7 @@ def test_caller_sees_what_the_contract_says(seen: Mapping[str, Seen], case: Case
     assert (got["name"], got["code"]) == (case.name, case.code)
     if case.response is not None:
         assert got["error"] is None
-        assert (got["details"], got["trailers"]) == ([], [])
+        assert (got["details"], trailers_of(got)) == ([], [])
         assert {name: got["response"].get(name) for name in case.response} == case.response
         return
     assert got["response"] is None
@@ -67,7 +75,7 @@ def test_caller_sees_what_the_contract_says(seen: Mapping[str, Seen], case: Case
     assert {(broken["field"], broken["rule"]) for broken in error["violations"]} == case.violations
     assert all(broken["description"] for broken in error["violations"])
     assert got["details"] == list(case.details)
-    assert got["trailers"] == ["grpc-status-details-bin"]
+    assert trailers_of(got) == ["grpc-status-details-bin"]
     assert got["message"]
     text = json.dumps(got)
     assert "Secret" not in text
@@ -91,6 +99,5 @@ def test_refusal_after_sending_is_not_repeated_by_the_caller(
 ) -> None:
     """UNAVAILABLE/VENDOR_BUSY is retried by the sidecar; the caller's own policy must not multiply that."""
     assert seen["vendor code 10201"]["code"] == "UNAVAILABLE"
-    pushes = [record for record in simulator.records if "fault-ret-10201:interop" in record.text]
-    languages_so_far = 1 + sum("quota-spent" in record.text for record in simulator.records) - 1
-    assert 1 <= len(pushes) <= MAX_ATTEMPTS * languages_so_far, language
+    pushes = [record for record in simulator.records if f"fault-ret-10201:{language}" in record.text]
+    assert 1 <= len(pushes) <= MAX_ATTEMPTS_OF_THE_SIDECAR

@@ -1,5 +1,6 @@
 """The examples of every language, as they stand in their READMEs, against a real sidecar."""
 
+import asyncio
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -22,13 +23,11 @@ async def target(
     """Give the address of a sidecar, on a port or on a socket."""
     folder = tmp_path_factory.mktemp("socket")
     listen = "127.0.0.1:0" if request.param == "tcp" else f"unix:{folder / 'push.sock'}"
-    async with serve_process(write(server={"listen": listen})) as process:
+    async with serve_process(write(listen=listen)) as process:
         yield (await process.wait_for("serving"))["grpc"]
 
 
 async def run(command: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    import asyncio
-
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -31,10 +31,10 @@ async def test_exactly_one_push_although_the_sidecar_was_killed(
             # Long enough for every retry that a policy could make.
             runner.start_push("killed", android(token=token), timeout_s=30)
             async with asyncio.timeout(30):
-                while not any(record.is_complete for record in pushes()):
+                while not any(record.is_complete for record in pushes()):  # noqa: ASYNC110  # nothing tells of it
                     await asyncio.sleep(0.01)
             first.send_signal(signal.SIGKILL)
-            async with serve_process(write(server={"listen": address})) as second:
+            async with serve_process(write(listen=address)) as second:
                 assert (await second.wait_for("serving"))["grpc"] == address
                 killed = await runner.outcome()
                 after = await runner.push("after", android(token="token1"))

@@ -65,10 +65,14 @@ class RawConnection:
         return b""
 
     async def send(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes.
+
+        Raises `ConnectionError` when the peer has gone.
+        """
+        if self._writer.is_closing():
+            raise ConnectionResetError
         self._writer.write(data)
-        with contextlib.suppress(ConnectionError):
-            await self._writer.drain()
+        await self._writer.drain()
 
     async def answer(self, body: bytes = OK, *, status: str = "200 OK", headers: str = "") -> None:
         """Send a whole answer."""

@@ -21,7 +21,7 @@ FREE_PORT = "127.0.0.1:0"
 METHOD = "pushsidecar.xg.v1.PushService/Push"
 
 
-def android(token: str = "sim-1", **fields: Any) -> PushRequest:
+def android(token: str = "sim-1", **fields: Any) -> PushRequest:  # noqa: S107  # a device
     """Build a small valid push to one Android device; `fields` of the request win."""
     if not {"all", "tag", "token_list", "account", "account_list"} & fields.keys():
         fields["token"] = token
@@ -73,19 +73,19 @@ class Running:
     stub: PushServiceStub
 
     async def push(
-        self, request: PushRequest | None = None, *, timeout: float | None = 10, metadata: Metadata = ()
+        self, request: PushRequest | None = None, *, timeout_s: float | None = 10, metadata: Metadata = ()
     ) -> PushResponse:
         """Make one push; raises `AioRpcError`."""
-        response = await self.stub.Push(request or android(), timeout=timeout, metadata=metadata)
+        response = await self.stub.Push(request or android(), timeout=timeout_s, metadata=metadata)
         assert isinstance(response, PushResponse)
         return response
 
     async def fail(
-        self, request: PushRequest | None = None, *, timeout: float | None = 10, metadata: Metadata = ()
+        self, request: PushRequest | None = None, *, timeout_s: float | None = 10, metadata: Metadata = ()
     ) -> Failure:
         """Make a push that must fail."""
         try:
-            response = await self.push(request, timeout=timeout, metadata=metadata)
+            response = await self.push(request, timeout_s=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             return failure_of(error)
         raise AssertionError(f"the push did not fail: {response}")

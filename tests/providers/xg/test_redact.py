@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushsidecar.xg.v1 import PushRequest
@@ -152,7 +151,7 @@ def forms(value: str) -> set[str]:
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), min_size=1, max_size=12)
-few = st.text("ab[.]\\\"é", min_size=1, max_size=4)
+few = st.text('ab[.]\\"é', min_size=1, max_size=4)
 json_values = st.recursive(
     texts | few | st.integers(-(2**70), 2**70),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -172,6 +171,7 @@ def leaves(value: Any) -> Iterator[str]:
         yield str(value)
 
 
+@settings(deadline=None)
 @given(
     targets=st.lists(texts | few, min_size=1, max_size=4),
     title=texts | few,
@@ -199,22 +199,17 @@ def test_no_value_of_the_request_survives(
         assert not [text for text in written if text in piece]
 
 
+@settings(deadline=None)
 @given(said=st.text(max_size=300), token=texts)
 def test_message_without_a_value_stays_as_it_is(said: str, token: str) -> None:
     if not any(form in said for form in forms(token)):
         assert redact(said, PushRequest(token=token)) == said[:200]
 
 
-def fields_without_effect(message: Message) -> bytes:
-    return message.SerializeToString(deterministic=True)
-
-
 def test_request_is_not_changed() -> None:
     request = PushRequest(token="t")
-    before = fields_without_effect(request)
     redact("t and more", request)
-    assert fields_without_effect(request) == before
-    assert request.WhichOneof("message") is None
+    assert request == PushRequest(token="t")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""Reads the configuration file and the environment into one tree of plain values, and remembers what came from where.
+
+What the keys are and mean is `config.py`'s.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ENV_PREFIX = "PUSH_SIDECAR_"
+ENV_CONFIG = ENV_PREFIX + "CONFIG"
+ENV_NESTING = "__"
+# Kubernetes gives these to every container near a Service called `push-sidecar` or `push-sidecar-...`: no keys of ours.
+_KUBERNETES = re.compile(
+    r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+
+
+class ConfigError(Exception):
+    """A configuration that the sidecar refuses; the text names the key and where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where keys come from: the file, and the variables by the keys that they set."""
+
+    file: str
+    variables: Mapping[str, str]
+
+    def of(self, key: str) -> str:
+        """Return the name of the file or of the variable that set a key or what it stands in."""
+        return next(
+            (name for path, name in self.variables.items() if key == path or key.startswith(f"{path}.")), self.file
+        )
+
+
+def read_tree(path: Path | None, environment: Mapping[str, str]) -> tuple[dict[str, Any], Source]:
+    """Read the file, if there is one, and set in it what the environment sets.
+
+    Raises `ConfigError` naming the file or the variable.
+    """
+    tree = _read_file(path) if path else {}
+    return tree, Source(str(path) if path else "the environment", _apply_environment(tree, environment))
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """PyYAML without its silent "the last of two equal keys wins"."""
+
+
+def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    merge = "tag:yaml.org,2002:merge"  # `<<: *anchor`, which a mapping may have several times
+    keys = [None if key.tag == merge else loader.construct_object(key) for key, _ in node.value]
+    for index, key in enumerate(keys):
+        if key is not None and key in keys[:index]:
+            raise ConfigError(f"the key {key!r} stands twice (line {node.value[index][0].start_mark.line + 1})")
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(path.read_text(), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {_problem_of(error)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: the top level must be a mapping")
+    return tree
+
+
+def _problem_of(error: Exception) -> str:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error).splitlines()[0]
+    line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
+    return f"{error.problem}{line}"
+
+
+def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
+    """Set the keys that the environment sets; returns the variables by these keys."""
+    secrets = _secret_variables(tree, environment)
+    applied = {}
+    for name, text in sorted(environment.items()):
+        rest = name.removeprefix(ENV_PREFIX)
+        if name in {rest, ENV_CONFIG, *secrets} or _KUBERNETES.fullmatch(rest):
+            continue
+        section, *keys = rest.split(ENV_NESTING)
+        if section == "APPS" and keys:
+            keys = [_app_name(tree, keys[0]), *(key.lower() for key in keys[1:])]
+        else:
+            keys = [key.lower() for key in keys]
+        keys = [section.lower(), *keys]
+        _set(tree, keys, _parse(name, text), name)
+        applied[".".join(keys)] = name
+    return applied
+
+
+def _secret_variables(tree: dict[str, Any], environment: Mapping[str, str]) -> set[str]:
+    """Return the variables that hold the apps' secrets, which may have our prefix, too."""
+    found = {text for name, text in environment.items() if name.endswith("__SECRET_KEY_ENV")}
+    apps = tree.get("apps")
+    for app in apps.values() if isinstance(apps, dict) else ():
+        if isinstance(app, dict) and isinstance(name := app.get("secret_key_env"), str):
+            found.add(name)
+    return found
+
+
+def _app_name(tree: dict[str, Any], wanted: str) -> str:
+    """Environment names are upper case and know no dash: find the app that is meant, else a new one in lower case."""
+
+    def fold(name: str) -> str:
+        return name.upper().replace("-", "_").replace(".", "_")
+
+    apps = tree.get("apps")
+    known = [str(name) for name in apps] if isinstance(apps, dict) else []
+    return next((name for name in known if fold(name) == fold(wanted)), wanted.lower())
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except (yaml.YAMLError, ConfigError):
+        raise ConfigError(f"{name}: the value is not YAML") from None
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{name}: {key} is not a mapping in the configuration file")
+    tree[keys[-1]] = value

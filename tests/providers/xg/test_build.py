@@ -1,0 +1,118 @@
+"""The provider as it is built from configuration, against the simulated vendor."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pushsidecar.xg.v1 import AndroidMessage, PushRequest
+from sidecar import __version__
+from sidecar.config import AppConfig, ConfigError, RetryConfig
+from sidecar.errors import VendorBusy, VendorRefused
+from sidecar.providers.xg.build import RECLASSABLE, build, check
+from sidecar.providers.xg.service import XgProvider
+from sidecar.simulator import Simulator
+from sidecar.telemetry.metrics import Metrics
+
+from .world import new_call
+
+CLASSES = {
+    "VENDOR_REJECTED", "CREDENTIALS_REFUSED", "CERTIFICATE_INVALID", "APP_NOT_REGISTERED", "PUSH_TASK_EXPIRED",
+    "TARGET_UNKNOWN", "VENDOR_BUSY", "OUTCOME_UNKNOWN", "VENDOR_INTERNAL",
+}  # fmt: skip
+
+
+def app(**changes: Any) -> AppConfig:
+    return AppConfig(
+        **{"platform": "android", "base_url": "https://vendor.test", "app_id": "id", "secret_key_env": "X", **changes}
+    )
+
+
+def secret_file(tmp_path: Path, secret: str) -> Path:
+    path = tmp_path / "secret"
+    path.write_text(secret)
+    return path
+
+
+def request_to(token: str) -> PushRequest:
+    return PushRequest(token=token, android_message=AndroidMessage(title="t", content="c"))
+
+
+async def push_once(provider: XgProvider, request: PushRequest) -> None:
+    try:
+        await provider.push(request, new_call())
+    finally:
+        provider.stop()
+        await provider.aclose()
+
+
+async def test_built_app_reaches_its_vendor_with_its_credentials(vendor: Simulator, tmp_path: Path) -> None:
+    config = app(
+        base_url=vendor.base_url + "/",
+        ca_file=vendor.ca_file,
+        app_id=vendor.android.app_id,
+        secret_key_env=None,
+        secret_key_file=secret_file(tmp_path, vendor.android.secret_key + "\n"),
+    )
+    await push_once(build({"shop": config}, Metrics("0")), request_to("sim-1"))
+    (record,) = vendor.records
+    assert (record.path, record.was_delivered) == ("/v3/push/app", True)
+    sent = {name: value for name, value in record.headers.items() if name not in {"host", "content-length"}}
+    assert sent == {
+        "authorization": "[redacted]",
+        "content-type": "application/json",
+        "accept": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": f"push-sidecar/{__version__}",
+    }
+
+
+async def test_wrong_secret_is_refused_by_the_vendor(vendor: Simulator, tmp_path: Path) -> None:
+    config = app(
+        base_url=vendor.base_url, ca_file=vendor.ca_file, app_id=vendor.android.app_id, secret_key_env=None,
+        secret_key_file=secret_file(tmp_path, "other"),
+    )  # fmt: skip
+    with pytest.raises(VendorRefused, match="10104"):
+        await push_once(build({"shop": config}, Metrics("0")), request_to("sim-1"))
+
+
+async def test_code_classes_reach_the_reader(vendor: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X", vendor.android.secret_key)
+    config = app(
+        base_url=vendor.base_url, ca_file=vendor.ca_file, app_id=vendor.android.app_id,
+        code_classes={10100: "VENDOR_BUSY"}, retry=RetryConfig(max_attempts=1),
+    )  # fmt: skip
+    with pytest.raises(VendorBusy):
+        await push_once(build({"shop": config}, Metrics("0")), request_to("fault-ret-10100"))
+
+
+def test_classes_that_configuration_may_name() -> None:
+    assert {code_class.value for code_class in RECLASSABLE} == CLASSES
+
+
+@pytest.mark.parametrize("wanted", sorted(CLASSES))
+@pytest.mark.parametrize("code", [10100, 10103, 10201, 99999, -1])
+def test_any_failure_may_be_called_another(code: int, wanted: str) -> None:
+    check({"shop": app(code_classes={code: wanted})})
+
+
+@pytest.mark.parametrize("wanted", ["ACCEPTED", "PARTIAL", "vendor_busy", "", "QUOTA_EXCEEDED", "NOT_SENT"])
+def test_no_failure_may_be_called_a_success_or_an_unknown_class(wanted: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check({"shop": app(), "other": app(code_classes={10103: "VENDOR_BUSY", 10100: wanted})})
+    assert str(raised.value).startswith("apps.other.code_classes.10100: must be one of APP_NOT_REGISTERED, ")
+
+
+@pytest.mark.parametrize("code", [0, 10302, 10304])
+@pytest.mark.parametrize("wanted", ["VENDOR_BUSY", "VENDOR_REJECTED", "OUTCOME_UNKNOWN"])
+async def test_no_success_may_be_called_a_failure(code: int, wanted: str) -> None:
+    apps = {"shop": app(), "other": app(code_classes={code: wanted})}
+    for use in (lambda: check(apps), lambda: build(apps, Metrics("0"))):
+        with pytest.raises(ConfigError, match=rf"^apps\.other\.code_classes\.{code}: is a success"):
+            use()
+
+
+async def test_secret_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("X", raising=False)
+    with pytest.raises(ConfigError, match=r"^apps\.shop\.secret_key_env: "):
+        build({"shop": app()}, Metrics("0"))

@@ -1,0 +1,104 @@
+"""A provider before a vendor that is a function: requests are kept, replies are scripted, no byte leaves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+from opentelemetry.trace import INVALID_SPAN, NoOpTracer
+
+from sidecar.delivery.admission import Admission
+from sidecar.delivery.call import Call
+from sidecar.delivery.deadline import Deadline
+from sidecar.delivery.lane import Lane
+from sidecar.delivery.retry import RetryBudget, RetryPolicy
+from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.service import App, XgProvider
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import CallTrace
+from sidecar.transport.client import Limits, VendorClient
+
+ACCEPTED = b'{"ret_code": 0, "push_id": "5"}'
+
+
+@dataclass
+class FakeVendor(httpx.AsyncBaseTransport):
+    """Answers with `replies` in turn, (status, body) each, and then with ACCEPTED."""
+
+    replies: list[tuple[int, bytes]] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        self.bodies.append(b"".join([chunk async for chunk in request.stream]))
+        self.requests.append(request)
+        status, body = self.replies.pop(0) if self.replies else (200, ACCEPTED)
+        return httpx.Response(status, content=body)
+
+
+def new_call() -> Call:
+    async def commit() -> None:
+        pass
+
+    return Call(deadline=Deadline(5.0, 0.05), trace=CallTrace(NoOpTracer(), INVALID_SPAN), commit=commit)
+
+
+@dataclass
+class World:
+    """A provider, the vendor of each of its apps, and the waits between attempts."""
+
+    provider: XgProvider
+    vendors: dict[str, FakeVendor]
+    waits: list[float]
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """How many vendor calls each app made, those with none left out."""
+        return {name: len(vendor.bodies) for name, vendor in self.vendors.items() if vendor.bodies}
+
+
+Build = Callable[..., World]
+
+
+def build_world(
+    *,
+    default_environment: str = "product",
+    code_classes: dict[int, CodeClass] | None = None,
+    max_attempts: int = 3,
+    **platforms: str,
+) -> World:
+    """Build a world of apps, `name=platform` each."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    metrics = Metrics("0")
+    vendors = {name: FakeVendor() for name in platforms}
+
+    def lane(name: str) -> Lane:
+        return Lane(
+            app=name,
+            path="/v3/push/app",
+            client=VendorClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2, 100_000)),
+            admission=Admission(max_in_flight=2, max_queue=0, retry_after_s=1.0),
+            policy=RetryPolicy(max_attempts=max_attempts, initial_backoff_s=0.1, max_backoff_s=1.0),
+            budget=RetryBudget(1.0),
+            metrics=metrics,
+            sleep=sleep,
+            random=lambda: 0.5,
+        )
+
+    apps = {
+        name: App(
+            name=name,
+            platform=platform,
+            default_environment=default_environment,
+            headers={"authorization": f"Basic of-{name}"},
+            code_classes=code_classes or {},
+            quota_retry_after_s=60.0,
+            lane=lane(name),
+        )
+        for name, platform in platforms.items()
+    }
+    return World(XgProvider(apps), vendors, waits)

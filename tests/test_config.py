@@ -1,0 +1,437 @@
+"""The configuration: every key, and what is said about what is wrong with it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar.config import AppConfig, Config, ConfigError, Secret, load, read_secret
+
+SECRET = "planted-secret-0f3a"
+APP: dict[str, Any] = {
+    "platform": "android",
+    "base_url": "https://push.example.com",
+    "app_id": "a1",
+    "secret_key_env": "SHOP_KEY",
+}
+ENVIRONMENT = {"SHOP_KEY": SECRET}
+
+# Written by hand: what a caller, an operator and the documentation rely on.
+DEFAULTS = {
+    "server": {
+        "listen": "127.0.0.1:50051",
+        "reflection": True,
+        "so_reuseport": False,
+        "max_message_bytes": 4194304,
+        "default_timeout_s": 30.0,
+        "deadline_margin_s": 0.05,
+        "shutdown_grace_s": 20.0,
+    },
+    "health": {"listen": "127.0.0.1:50053"},
+    "admin": {"listen": "127.0.0.1:50052"},
+    "log": {"level": "info", "format": "json"},
+}
+APP_DEFAULTS = {
+    "provider": "xg",
+    "secret_key_file": None,
+    "ca_file": None,
+    "proxy": None,
+    "environment": "product",
+    "connect_timeout_s": 3.0,
+    "read_timeout_s": 10.0,
+    "total_timeout_s": 15.0,
+    "keepalive_idle_s": 15.0,
+    "max_in_flight": 64,
+    "max_queue": 256,
+    "overload_retry_after_s": 1.0,
+    "quota_retry_after_s": 60.0,
+    "max_response_bytes": 1048576,
+    "code_classes": {},
+}
+RETRY_DEFAULTS = {"max_attempts": 3, "initial_backoff_s": 0.1, "max_backoff_s": 2.0, "budget_ratio": 0.2}
+
+
+def write(directory: Path, tree: object) -> Path:
+    path = directory / "config.yaml"
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    return path
+
+
+def load_app(directory: Path, **changes: Any) -> AppConfig:
+    path = write(directory, {"apps": {"shop": {**APP, **changes}}})
+    return load(path, ENVIRONMENT).apps["shop"]
+
+
+def refusal(directory: Path, tree: object, environment: dict[str, str] | None = None) -> str:
+    """Load what must be refused; returns the text without the file's name, which must stand in front."""
+    path = write(directory, tree)
+    with pytest.raises(ConfigError) as caught:
+        load(path, ENVIRONMENT if environment is None else environment)
+    text = str(caught.value)
+    assert SECRET not in text
+    assert text.startswith(f"{path}: ")
+    return text.removeprefix(f"{path}: ")
+
+
+def app_refusal(directory: Path, **changes: Any) -> str:
+    tree = {"apps": {"shop": {key: value for key, value in {**APP, **changes}.items() if value is not None}}}
+    return refusal(directory, tree)
+
+
+def test_every_default_is_as_documented(tmp_path: Path) -> None:
+    config = load(write(tmp_path, {"apps": {"shop": APP}}), ENVIRONMENT)
+    for section, keys in DEFAULTS.items():
+        record = getattr(config, section)
+        assert {key: getattr(record, key) for key in record.__struct_fields__} == keys, section
+    app = config.apps["shop"]
+    given = {key: getattr(app, key) for key in app.__struct_fields__ if key not in {*APP, "retry"}}
+    assert given == APP_DEFAULTS
+    assert {key: getattr(app.retry, key) for key in app.retry.__struct_fields__} == RETRY_DEFAULTS
+
+
+def test_every_key_can_be_given(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("a certificate")
+    key_file = tmp_path / "key"
+    key_file.write_text(f"  {SECRET}\n")
+    sections = {
+        "server": {
+            "listen": "unix:/run/push.sock", "reflection": False, "so_reuseport": True, "max_message_bytes": 2048,
+            "default_timeout_s": 5, "deadline_margin_s": 0, "shutdown_grace_s": 40,
+        },
+        "health": {"listen": "0.0.0.0:1"},
+        "admin": {"listen": "[::1]:2"},
+        "log": {"level": "debug", "format": "text"},
+    }  # fmt: skip
+    app = {
+        "provider": "xg", "platform": "ios", "base_url": "https://push.example.com:8443/prefix", "app_id": "i1",
+        "secret_key_file": str(key_file), "ca_file": str(ca_file), "proxy": "http://proxy:3128", "environment": "dev",
+        "connect_timeout_s": 1, "read_timeout_s": 2.5, "total_timeout_s": 39, "keepalive_idle_s": 4, "max_in_flight": 5,
+        "max_queue": 0, "overload_retry_after_s": 6, "quota_retry_after_s": 7, "max_response_bytes": 4096,
+        "retry": {"max_attempts": 1, "initial_backoff_s": 0.5, "max_backoff_s": 0.6, "budget_ratio": 0},
+        "code_classes": {10100: "VENDOR_BUSY"},
+    }  # fmt: skip
+    config = load(write(tmp_path, {**sections, "apps": {"shop-ios": app}}), {})
+    for section, keys in sections.items():
+        record = getattr(config, section)
+        assert {key: getattr(record, key) for key in record.__struct_fields__} == keys
+    loaded = config.apps["shop-ios"]
+    expected = {**app, "secret_key_file": key_file, "ca_file": ca_file, "secret_key_env": None}
+    retry = expected.pop("retry")
+    assert {key: getattr(loaded, key) for key in loaded.__struct_fields__ if key != "retry"} == expected
+    assert {key: getattr(loaded.retry, key) for key in loaded.retry.__struct_fields__} == retry
+    assert read_secret("shop-ios", loaded, {}).reveal() == SECRET
+
+
+WRONG_TYPES: list[tuple[str, Any, str]] = [
+    ("server.listen", 50051, "server.listen: Expected `str`, got `int`"),
+    ("server.reflection", "yes please", "server.reflection: Expected `bool`, got `str`"),
+    ("server.so_reuseport", 1, "server.so_reuseport: Expected `bool`, got `int`"),
+    ("server.max_message_bytes", 1023, "server.max_message_bytes: Expected `int` >= 1024"),
+    ("server.default_timeout_s", "30s", "server.default_timeout_s: Expected `float`, got `str`"),
+    ("server.default_timeout_s", 0, "server.default_timeout_s: Expected `float` > 0.0"),
+    ("server.deadline_margin_s", 5.1, "server.deadline_margin_s: Expected `float` <= 5.0"),
+    ("server.deadline_margin_s", float("nan"), "server.deadline_margin_s: Expected `float` >= 0.0"),
+    ("server.shutdown_grace_s", None, "server.shutdown_grace_s: Expected `float`, got `null`"),
+    ("health.listen", ["a"], "health.listen: Expected `str`, got `array`"),
+    ("admin.listen", {}, "admin.listen: Expected `str`, got `object`"),
+    ("log.level", "loud", "log.level: Invalid enum value 'loud'"),
+    ("log.format", "xml", "log.format: Invalid enum value 'xml'"),
+    ("apps.shop.provider", "fcm", "apps.shop.provider: Invalid enum value 'fcm'"),
+    ("apps.shop.platform", "all", "apps.shop.platform: Invalid enum value 'all'"),
+    ("apps.shop.base_url", 1, "apps.shop.base_url: Expected `str`, got `int`"),
+    ("apps.shop.app_id", 1500001048, "apps.shop.app_id: Expected `str`, got `int`"),
+    ("apps.shop.app_id", "", "apps.shop.app_id: Expected `str` of length >= 1"),
+    ("apps.shop.secret_key_file", 3, "apps.shop.secret_key_file: must be a path"),
+    ("apps.shop.secret_key_file", "", "apps.shop.secret_key_file: must be a path"),
+    ("apps.shop.secret_key_env", 3, "apps.shop.secret_key_env: Expected `str | null`, got `int`"),
+    ("apps.shop.ca_file", False, "apps.shop.ca_file: must be a path"),
+    ("apps.shop.proxy", 3128, "apps.shop.proxy: Expected `str | null`, got `int`"),
+    ("apps.shop.environment", "test", "apps.shop.environment: Invalid enum value 'test'"),
+    ("apps.shop.connect_timeout_s", -1, "apps.shop.connect_timeout_s: Expected `float` > 0.0"),
+    ("apps.shop.read_timeout_s", 3601, "apps.shop.read_timeout_s: Expected `float` <= 3600.0"),
+    ("apps.shop.total_timeout_s", "x", "apps.shop.total_timeout_s: Expected `float`, got `str`"),
+    ("apps.shop.keepalive_idle_s", 0, "apps.shop.keepalive_idle_s: Expected `float` > 0.0"),
+    ("apps.shop.max_in_flight", 0, "apps.shop.max_in_flight: Expected `int` >= 1"),
+    ("apps.shop.max_in_flight", 2.5, "apps.shop.max_in_flight: Expected `int`, got `float`"),
+    ("apps.shop.max_queue", -1, "apps.shop.max_queue: Expected `int` >= 0"),
+    ("apps.shop.overload_retry_after_s", 0, "apps.shop.overload_retry_after_s: Expected `float` > 0.0"),
+    ("apps.shop.quota_retry_after_s", "1m", "apps.shop.quota_retry_after_s: Expected `float`, got `str`"),
+    ("apps.shop.max_response_bytes", 10, "apps.shop.max_response_bytes: Expected `int` >= 1024"),
+    ("apps.shop.retry", 3, "apps.shop.retry: Expected `object`, got `int`"),
+    ("apps.shop.retry.max_attempts", 11, "apps.shop.retry.max_attempts: Expected `int` <= 10"),
+    ("apps.shop.retry.initial_backoff_s", 0, "apps.shop.retry.initial_backoff_s: Expected `float` > 0.0"),
+    ("apps.shop.retry.max_backoff_s", "1", "apps.shop.retry.max_backoff_s: Expected `float`, got `str`"),
+    ("apps.shop.retry.budget_ratio", 1.1, "apps.shop.retry.budget_ratio: Expected `float` <= 1.0"),
+    ("apps.shop.code_classes", [], "apps.shop.code_classes: Expected `object`, got `array`"),
+    ("apps.shop.code_classes", {"many": "VENDOR_BUSY"}, "apps.shop.code_classes: Expected `int`, got `str`"),
+    ("apps.shop.code_classes", {10100: 1}, "apps.shop.code_classes[...]: Expected `str`, got `int`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "said"), WRONG_TYPES, ids=[f"{row[0]}={row[1]!r}" for row in WRONG_TYPES])
+def test_wrong_value_is_refused_naming_its_key(tmp_path: Path, key: str, value: object, said: str) -> None:
+    tree: dict[str, Any] = {"apps": {"shop": dict(APP)}}
+    at = tree
+    *parents, last = key.split(".")
+    for parent in parents:
+        at = at.setdefault(parent, {})
+    at[last] = value
+    assert refusal(tmp_path, tree) == said
+
+
+def test_table_of_wrong_values_has_every_key() -> None:
+    keys = {f"{section}.{key}" for section, of in DEFAULTS.items() for key in of}
+    keys |= {f"apps.shop.{key}" for key in AppConfig.__struct_fields__}
+    keys |= {f"apps.shop.retry.{key}" for key in RETRY_DEFAULTS}
+    assert keys == {row[0] for row in WRONG_TYPES}
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"sever": {}, "apps": {"shop": APP}}, "sever: no such key"),
+        ({"server": {"lisen": "x"}, "apps": {"shop": APP}}, "server.lisen: no such key"),
+        ({"apps": {"shop": {**APP, "secret_key": "x"}}}, "apps.shop.secret_key: no such key"),
+        ({"apps": {"shop": {**APP, "retry": {"max": 1}}}}, "apps.shop.retry.max: no such key"),
+        ({"apps": {"shop": {key: APP[key] for key in APP if key != "app_id"}}}, "apps.shop.app_id: is required"),
+        ({"apps": {"shop": {key: APP[key] for key in APP if key != "platform"}}}, "apps.shop.platform: is required"),
+        ({"apps": {"shop": {key: APP[key] for key in APP if key != "base_url"}}}, "apps.shop.base_url: is required"),
+        ({"apps": {"shop": None}}, "apps.shop: Expected `object`, got `null`"),
+        ({"apps": {}}, "apps: Expected `object` of length >= 1"),
+        ({"apps": [APP]}, "apps: Expected `object`, got `array`"),
+        ({"apps": {7: APP}}, "apps: Expected `str`, got `int`"),
+        ({"apps": {"a b": APP}}, "apps: Expected `str` matching regex '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'"),
+        ({"server": None, "apps": {"shop": APP}}, "server: Expected `object`, got `null`"),
+        ({}, "apps: is required"),
+        ("", "apps: is required"),
+        ("# nothing yet\n", "apps: is required"),
+        ("- a\n- b\n", "the top level must be a mapping"),
+        ("just words", "the top level must be a mapping"),
+        ("server: [1,\n", "not YAML: expected the node content, but found '<stream end>' (line 2)"),
+        ("server:\n\tlisten: x", "not YAML: found character '\\t' that cannot start any token (line 2)"),
+        ("a: 1\n---\na: 2\n", "not YAML: but found another document (line 2)"),
+        ("a: !!python/name:os x",
+         "not YAML: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os' (line 1)"),
+        ("? [a]\n: b\n", "not YAML: found unhashable key (line 1)"),
+        ("log: {}\nserver: {}\nlog: {}\n", "the key 'log' stands twice (line 3)"),
+        ("apps:\n  shop: {}\n  shop: {}\n", "the key 'shop' stands twice (line 3)"),
+    ],
+)  # fmt: skip
+def test_wrong_shape_is_refused(tmp_path: Path, tree: object, said: str) -> None:
+    assert refusal(tmp_path, tree) == said
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path / 'none.yaml'}: No such file or directory")):
+        load(tmp_path / "none.yaml", {})
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}: Is a directory")):
+        load(tmp_path, {})
+    (tmp_path / "binary.yaml").write_bytes(b"a: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"binary.yaml: not YAML: 'utf-8' codec can't decode"):
+        load(tmp_path / "binary.yaml", {})
+    (tmp_path / "control.yaml").write_bytes(b"a: \x01")
+    with pytest.raises(ConfigError, match=r"control.yaml: not YAML: unacceptable character #x0001"):
+        load(tmp_path / "control.yaml", {})
+
+
+def test_apps_can_share_settings_by_a_yaml_anchor(tmp_path: Path) -> None:
+    text = """
+    apps:
+      one: &common {platform: android, base_url: "https://x", app_id: a, secret_key_env: SHOP_KEY}
+      two: {<<: *common, app_id: b}
+    """
+    apps = load(write(tmp_path, text), ENVIRONMENT).apps
+    assert (apps["one"].app_id, apps["two"].app_id, apps["two"].base_url) == ("a", "b", "https://x")
+
+
+# Secrets.
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"secret_key_env": None}, "apps.shop.secret_key_file: exactly one of secret_key_file and secret_key_env"),
+        ({"secret_key_file": "x"}, "apps.shop.secret_key_file: exactly one of secret_key_file and secret_key_env"),
+        ({"secret_key_env": "NO_SUCH"}, "apps.shop.secret_key_env: the secret is empty or missing"),
+        ({"secret_key_env": ""}, "apps.shop.secret_key_env: the secret is empty or missing"),
+    ],
+)
+def test_secret_must_come_from_one_place(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert app_refusal(tmp_path, **changes).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot read {}: No such file or directory"),
+        (b"", "the secret is empty or missing"),
+        (b" \n\t\n", "the secret is empty or missing"),
+        (b"\xff\xfe\x00", "cannot read {}: not a text file"),
+    ],
+)
+def test_secret_file_that_holds_no_secret_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    text = app_refusal(tmp_path, secret_key_env=None, secret_key_file=str(path))
+    assert text == f"apps.shop.secret_key_file: {said.format(path)}"
+
+
+def test_secret_file_that_is_a_directory_is_named(tmp_path: Path) -> None:
+    text = app_refusal(tmp_path, secret_key_env=None, secret_key_file=str(tmp_path))
+    assert text == f"apps.shop.secret_key_file: cannot read {tmp_path}: Is a directory"
+
+
+def test_secret_is_never_shown(tmp_path: Path) -> None:
+    config = load(write(tmp_path, {"apps": {"shop": APP}}), ENVIRONMENT)
+    secret = read_secret("shop", config.apps["shop"], ENVIRONMENT)
+    assert secret.reveal() == SECRET
+    for shown in (repr(secret), str(secret), f"{secret}", "%s" % secret, repr([secret]), repr(config), str(config)):  # noqa: UP031  # every way of showing it
+        assert SECRET not in shown
+    assert not hasattr(secret, "__dict__")
+
+
+def test_equal_secrets_are_not_told_apart_by_their_text() -> None:
+    assert repr(Secret("a")) == repr(Secret("b")) == "Secret(***)"
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["https://h", "https://h/", "https://h:8443", "https://h/a/b", "https://h:8443/a/", "https://[::1]:8443", "https://10.0.0.1"],
+)  # fmt: skip
+def test_base_url_may_have_a_port_and_a_prefix(tmp_path: Path, base_url: str) -> None:
+    assert load_app(tmp_path, base_url=base_url).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://h", "h", "", "https://", "https:///v3", "https://:8443", "https://h:port", "https://h:99999", "https://h:0",
+     "https://h?a=1", "https://h#a", "https://user:pass@h", "https://h /a", "https://h\n", "https://h/\u00fc", "ftp://h",
+     "https://h\\a", "https://[::1", "HTTPS//h"],
+)  # fmt: skip
+def test_other_base_urls_are_refused_without_being_quoted(tmp_path: Path, base_url: str) -> None:
+    said = app_refusal(tmp_path, base_url=base_url)
+    assert said == "apps.shop.base_url: must be https://host[:port][/prefix], without user, query and fragment"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["https://p:1", "p:3128", "http://", f"http://user:{SECRET}@p:3128", "http://p:1/path"]
+)
+def test_proxy_must_be_plain_http_without_a_password(tmp_path: Path, proxy: str) -> None:
+    assert app_refusal(tmp_path, proxy=proxy) == "apps.shop.proxy: must be http://host:port, without a user"
+
+
+def test_ca_file_must_be_there(tmp_path: Path) -> None:
+    assert app_refusal(tmp_path, ca_file="/nonexistent/ca") == "apps.shop.ca_file: no such file: /nonexistent/ca"
+    assert app_refusal(tmp_path, ca_file=str(tmp_path)) == f"apps.shop.ca_file: no such file: {tmp_path}"
+
+
+def test_environment_is_for_ios_only(tmp_path: Path) -> None:
+    assert app_refusal(tmp_path, environment="dev") == "apps.shop.environment: is for iOS apps only"
+    assert load_app(tmp_path, environment="dev", platform="ios").environment == "dev"
+    assert load_app(tmp_path, environment="product").environment == "product"
+
+
+def test_vendor_call_must_fit_into_the_grace_of_a_stop(tmp_path: Path) -> None:
+    said = app_refusal(tmp_path, total_timeout_s=20)
+    assert said.startswith("apps.shop.total_timeout_s: must be below server.shutdown_grace_s (20 s)")
+    tree = {"server": {"shutdown_grace_s": 21}, "apps": {"shop": {**APP, "total_timeout_s": 20}}}
+    assert load(write(tmp_path, tree), ENVIRONMENT).apps["shop"].total_timeout_s == 20
+
+
+# The environment.
+
+
+def test_environment_wins_over_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, {"server": {"listen": "a:1", "reflection": True}, "apps": {"shop-ios.eu": APP}})
+    environment = {
+        **ENVIRONMENT,
+        "PUSH_SIDECAR_SERVER__LISTEN": "unix:/run/push.sock",
+        "PUSH_SIDECAR_SERVER__REFLECTION": "false",
+        "PUSH_SIDECAR_LOG": "{level: debug}",
+        "PUSH_SIDECAR_APPS__SHOP_IOS_EU__MAX_QUEUE": "7",
+        "PUSH_SIDECAR_APPS__SHOP_IOS_EU__RETRY__MAX_ATTEMPTS": "5",
+        "PUSH_SIDECAR_APPS__SHOP_IOS_EU__CODE_CLASSES": "{10100: VENDOR_BUSY}",
+        "PUSH_SIDECAR_APPS__SHOP_IOS_EU__APP_ID": '"1500001048"',
+        "PUSH_SIDECARS": "not ours",
+    }
+    config = load(path, environment)
+    assert (config.server.listen, config.server.reflection, config.log.level) == ("unix:/run/push.sock", False, "debug")
+    (app,) = config.apps.values()
+    assert (app.max_queue, app.retry.max_attempts, app.retry.max_backoff_s) == (7, 5, 2.0)
+    assert (app.code_classes, app.app_id) == ({10100: "VENDOR_BUSY"}, "1500001048")
+    assert list(config.apps) == ["shop-ios.eu"]
+
+
+def test_environment_alone_can_configure_everything() -> None:
+    environment = {f"PUSH_SIDECAR_APPS__SHOP__{key.upper()}": str(value) for key, value in APP.items()}
+    config = load(None, {**environment, **ENVIRONMENT})
+    assert (list(config.apps), config.apps["shop"].app_id) == (["shop"], "a1")
+
+
+def test_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
+    path = write(tmp_path, {"apps": {"shop": APP}})
+    assert list(load(None, {**ENVIRONMENT, "PUSH_SIDECAR_CONFIG": str(path)}).apps) == ["shop"]
+    with pytest.raises(ConfigError, match="the environment: apps: is required"):
+        load(None, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SERVER__LISTEN", "[1,", "the value is not YAML"),
+        ("SERVER__LISTEN", "{a: 1, a: 2}", "the value is not YAML"),
+        ("SERVER__LISTEN", "7", "server.listen: Expected `str`, got `int`"),
+        ("SERVER__LISTEN", "", "server.listen: Expected `str`, got `null`"),
+        ("SERVER__PORT", "7", "server.port: no such key"),
+        ("SERVER_LISTEN", "a:1", "server_listen: no such key"),
+        ("LOG__LEVEL__DEEP", "x", "level is not a mapping in the configuration file"),
+        ("APPS", "[]", "apps: Expected `object`, got `array`"),
+        ("APPS__SHOP__MAX_QUEUE", "many", "apps.shop.max_queue: Expected `int`, got `str`"),
+        ("APPS__SHOP__BASE_URL", "http://h", "apps.shop.base_url: must be https://host"),
+    ],
+)
+def test_wrong_variable_is_named(tmp_path: Path, name: str, value: str, said: str) -> None:
+    path = write(tmp_path, {"log": {"level": "info"}, "apps": {"shop": APP}})
+    with pytest.raises(ConfigError) as caught:
+        load(path, {**ENVIRONMENT, f"PUSH_SIDECAR_{name}": value})
+    assert str(caught.value).startswith(f"PUSH_SIDECAR_{name}: {said}")
+
+
+def test_variables_that_kubernetes_makes_for_a_service_are_no_keys(tmp_path: Path) -> None:
+    made = {
+        "PUSH_SIDECAR_SERVICE_HOST": "10.0.0.11",
+        "PUSH_SIDECAR_SERVICE_PORT": "50051",
+        "PUSH_SIDECAR_SERVICE_PORT_GRPC": "50051",
+        "PUSH_SIDECAR_PORT": "tcp://10.0.0.11:50051",
+        "PUSH_SIDECAR_PORT_50051_TCP": "tcp://10.0.0.11:50051",
+        "PUSH_SIDECAR_PORT_50051_TCP_PROTO": "tcp",
+        "PUSH_SIDECAR_PORT_50051_TCP_PORT": "50051",
+        "PUSH_SIDECAR_PORT_50051_TCP_ADDR": "10.0.0.11",
+        "PUSH_SIDECAR_ADMIN_SERVICE_HOST": "10.0.0.12",
+        "PUSH_SIDECAR_ADMIN_PORT_50052_TCP": "tcp://10.0.0.12:50052",
+    }
+    config = load(write(tmp_path, {"apps": {"shop": APP}}), {**ENVIRONMENT, **made})
+    assert config == load(write(tmp_path, {"apps": {"shop": APP}}), ENVIRONMENT)
+
+
+def test_secret_may_stand_in_a_variable_with_the_same_prefix(tmp_path: Path) -> None:
+    path = write(tmp_path, {"apps": {"shop": {**APP, "secret_key_env": "PUSH_SIDECAR_SHOP_KEY"}}})
+    config = load(path, {"PUSH_SIDECAR_SHOP_KEY": SECRET})
+    assert SECRET not in repr(config)
+    renamed = {"PUSH_SIDECAR_APPS__SHOP__SECRET_KEY_ENV": "PUSH_SIDECAR_OTHER_KEY", "PUSH_SIDECAR_OTHER_KEY": SECRET}
+    config = load(write(tmp_path, {"apps": {"shop": APP}}), renamed)
+    assert read_secret("shop", config.apps["shop"], renamed).reveal() == SECRET
+
+
+def test_records_cannot_be_changed(tmp_path: Path) -> None:
+    config: Any = load(write(tmp_path, {"apps": {"shop": APP}}), ENVIRONMENT)
+    assert isinstance(config, Config)
+    with pytest.raises(AttributeError):
+        config.server.listen = "x"

@@ -1,0 +1,107 @@
+"""The stream that proves whether the body may have left."""
+
+import asyncio
+
+import pytest
+
+from sidecar.transport.body import BodyStream, RevokedError
+
+
+async def allow() -> None:
+    pass
+
+
+async def read(stream: BodyStream) -> list[bytes]:
+    return [chunk async for chunk in stream]
+
+
+async def test_body_is_given_whole_and_noted() -> None:
+    stream = BodyStream(b"body", allow)
+    assert not stream.was_asked
+    assert await read(stream) == [b"body"]
+    assert stream.was_asked
+    assert stream.asked_at > 0
+    assert stream.asked_at_ns > 0
+
+
+async def test_second_pass_finds_nothing_and_the_hook_runs_once() -> None:
+    calls: list[bool] = []
+
+    async def hook() -> None:
+        calls.append(stream.was_asked)
+
+    stream = BodyStream(b"body", hook)
+    assert await read(stream) == [b"body"]
+    assert await read(stream) == []
+    assert calls == [False]
+
+
+async def test_empty_body_counts_as_asked() -> None:
+    stream = BodyStream(b"", allow)
+    assert await read(stream) == [b""]
+    assert stream.was_asked
+
+
+async def test_revoked_before_it_is_asked_for_gives_nothing() -> None:
+    stream = BodyStream(b"body", allow)
+    assert stream.revoke()
+    with pytest.raises(RevokedError):
+        await read(stream)
+    assert not stream.was_asked
+    assert stream.revoke(), "still not sent"
+    assert await read(stream) == [], "not at the second attempt either"
+    assert not stream.was_asked
+
+
+async def test_revoked_while_the_hook_runs_gives_nothing() -> None:
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def hook() -> None:
+        entered.set()
+        await go.wait()
+
+    stream = BodyStream(b"body", hook)
+    reading = asyncio.create_task(read(stream))
+    await entered.wait()
+    assert not stream.was_asked
+    assert stream.revoke()
+    go.set()
+    with pytest.raises(RevokedError):
+        await reading
+    assert not stream.was_asked
+
+
+async def test_revoked_after_it_was_given_is_too_late() -> None:
+    stream = BodyStream(b"body", allow)
+    await read(stream)
+    assert not stream.revoke()
+    assert stream.was_asked
+
+
+async def test_failing_hook_keeps_the_body_back_for_good() -> None:
+    async def hook() -> None:
+        raise RuntimeError("the caller is gone")
+
+    stream = BodyStream(b"body", hook)
+    with pytest.raises(RuntimeError, match="the caller is gone"):
+        await read(stream)
+    assert stream.was_refused
+    assert not stream.was_asked
+    assert await read(stream) == []
+
+
+async def test_hook_cut_short_keeps_the_body_back_for_good() -> None:
+    entered = asyncio.Event()
+
+    async def hook() -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    stream = BodyStream(b"body", hook)
+    reading = asyncio.create_task(read(stream))
+    await entered.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not stream.was_asked
+    assert await read(stream) == []

@@ -7,7 +7,6 @@ calls. So perf says what each library and all Python code take, and py-spy divid
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -19,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Settings, load
-from bench.programs import BenchError, build_go_programs
+from bench.programs import BenchError, build_go_programs, run
 from bench.run import end_by_exception_on_sigterm
 from bench.steps import native_steps, python_steps, shares
 from bench.targets import TARGETS, Served, site
@@ -46,52 +45,26 @@ def sample(served: Served, seconds: int, folder: Path) -> tuple[Counter[str], Co
     if pid is None:
         raise BenchError("this target has no server")
     recorded, stacks = folder / "perf.data", folder / "stacks"
-    _run(
-        "perf",
-        "record",
-        "-q",
-        "-F",
-        "499",
-        "--call-graph",
-        "dwarf,16384",
-        "-p",
-        str(pid),
-        "-o",
-        str(recorded),
-        "--",
-        "sleep",
-        str(seconds),
+    limit = seconds + 60.0  # both take a while to read the program's symbols
+    perf, py_spy = _program("perf"), _program("py-spy")
+    call_graph = ["-F", "499", "--call-graph", "dwarf,16384"]
+    run(
+        [perf, "record", "-q", *call_graph, "-p", str(pid), "-o", recorded, "--", "sleep", str(seconds)],
+        within_s=limit,
     )
-    _run(
-        "py-spy",
-        "record",
-        "--native",
-        "--gil",
-        "--full-filenames",
-        "-r",
-        "250",
-        "-f",
-        "raw",
-        "-d",
-        str(seconds),
-        "-o",
-        str(stacks),
-        "-p",
-        str(pid),
-    )
-    script = _run("perf", "script", "-i", str(recorded), "-F", "comm,tid,ip,sym,dso", "--no-inline")
-    return native_steps(script), python_steps(stacks.read_text().splitlines())
+    # Whoever holds the GIL runs Python code, or a library for it; py-spy takes waiting threads for busy ones.
+    what = ["--native", "--gil", "--full-filenames", "-r", "250", "-f", "raw"]
+    run([py_spy, "record", *what, "-d", str(seconds), "-o", stacks, "-p", str(pid)], within_s=limit)
+    script: list[str | Path] = [perf, "script", "-i", recorded, "-F", "comm,tid,ip,sym,dso", "--no-inline"]
+    return native_steps(run(script, within_s=limit)), python_steps(stacks.read_text().splitlines())
 
 
-def _run(program: str, *parameters: str) -> str:
-    beside_python = Path(sys.executable).parent / program
-    path = str(beside_python) if beside_python.exists() else shutil.which(program)
+def _program(name: str) -> str:
+    beside_python = Path(sys.executable).parent / name
+    path = str(beside_python) if beside_python.exists() else shutil.which(name)
     if path is None:
         raise BenchError("The profile needs perf (Debian: linux-perf) and py-spy (pip install py-spy).")
-    ran = subprocess.run([path, *parameters], capture_output=True, text=True, errors="replace", check=False)
-    if ran.returncode != 0:
-        raise BenchError(f"{program} failed:\n{ran.stderr}")
-    return ran.stdout
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,9 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="push-sidecar-bench-") as name,
+            ThreadPoolExecutor() as pool,  # left last: without a server the load ends at once
             site(build_go_programs(), Path(name)) as at,
             TARGETS[given.target].start(at) as served,
-            ThreadPoolExecutor() as pool,
             messages.status("sampling"),
         ):
             loading = pool.submit(load, at, served, settings, given.in_flight)

@@ -110,14 +110,14 @@ def signals_held() -> Iterator[None]:
     held: list[int] = []
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in usual:
-        signal.signal(number, lambda came, _: held.append(came))
+        signal.signal(number, lambda came_now, _: held.append(came_now))
     try:
         yield
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
-        for number in held:
-            signal.raise_signal(number)
+        for came in held:
+            signal.raise_signal(came)
 
 
 def stop(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:

@@ -37,9 +37,9 @@ class TracePipeline:
         tracer: Tracer = NoOpTracer()
         sampler: Sampler = ALWAYS_OFF
         if exporter is not None:
-            processors = [BatchSpanProcessor(exporter)]
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # sampler: OTEL_TRACES_SAMPLER
             sampler = provider.sampler
+            processors = [BatchSpanProcessor(exporter)]
             tracer = self._tracer(provider, processors)
         # Who asks for the trace of his own call gets it, sampled or not; only what is sampled goes to the collector.
         on_request = TracerProvider(sampler=AlwaysRecordSampler(sampler), resource=resource, shutdown_on_exit=False)

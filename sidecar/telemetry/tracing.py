@@ -17,6 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from sidecar.telemetry import names
 
+# A trailer of its own beside the error's details; clients lose trailers of more than 8 KB. The last spans are left out.
+MAX_RECORDED_CHARS = 3500
+
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -107,7 +110,7 @@ class CallTrace:
         """Return the call's ended spans as ASCII JSON, if the caller asked for them.
 
         A list of [name, parent index (-1: none), start in us from the first, duration in us, status, attributes,
-        [[event, offset in us], ...]].
+        [[event, offset in us], ...]]. The first spans of a call that has too many for a trailer.
         """
         if self._recorder is None:
             return None
@@ -174,4 +177,12 @@ def _as_json(spans: list[ReadableSpan]) -> str:
         ]
         for span in spans
     ]
-    return json.dumps(rows, separators=(",", ":"))
+    texts: list[str] = []
+    size = 1
+    for row in rows:
+        texts.append(json.dumps(row, separators=(",", ":")))
+        size += len(texts[-1]) + 1
+        if size > MAX_RECORDED_CHARS:
+            texts.pop()
+            break
+    return f"[{','.join(texts)}]"

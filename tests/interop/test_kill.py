@@ -39,7 +39,7 @@ async def test_exactly_one_push_although_the_sidecar_was_killed(
                 killed = await runner.outcome()
                 after = await runner.push("after", android(token="token1"))
 
+    assert len(pushes()) == 1
     assert killed["code"] != "OK"
     assert (killed["error"]["sent"], killed["error"]["reason"]) == ("maybe", "")
     assert (after["code"], after["error"]) == ("OK", None)
-    assert len(pushes()) == 1

@@ -67,7 +67,9 @@ class RawClient:
         """Close every connection."""
         await self._client.aclose()
 
-    def start(self, before_first_byte: Callable[[], Awaitable[None]] = allow, body: bytes = BODY) -> "asyncio.Task[Result]":
+    def start(
+        self, before_first_byte: Callable[[], Awaitable[None]] = allow, body: bytes = BODY
+    ) -> "asyncio.Task[Result]":
         """Start a push in a task of its own."""
         return asyncio.create_task(self.push(before_first_byte, body))
 

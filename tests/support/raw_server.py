@@ -8,7 +8,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -98,14 +98,31 @@ class RawConnection:
         """Close in good order (close_notify, FIN)."""
         self._writer.close()
 
-    async def start_tls(self, context: ssl.SSLContext) -> None:
-        """Become a TLS server on this connection."""
-        await self._writer.start_tls(context)
+    async def tunnel_to(self, port: int) -> None:
+        """Pass bytes to and from a port of loopback, until either side ends."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(self._reader, writer))
+                group.create_task(_copy(reader, self._writer))
+        finally:
+            writer.close()
 
     @property
     def _socket(self) -> socket.socket:
         found: socket.socket = self._writer.get_extra_info("socket")
         return found
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass  # an end like any other
+    finally:
+        writer.close()
 
 
 Script = Callable[[RawConnection], Awaitable[None]]
@@ -173,6 +190,19 @@ class RawServer:
             del self._open[task]
             if not self._open:
                 self._all_closed.set()
+
+
+@contextlib.asynccontextmanager
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+    """Run a server, at most for a time that no test needs."""
+    async with asyncio.timeout(30), RawServer(script, tls) as server:
+        yield server
+
+
+async def turns(count: int = 20) -> None:
+    """Let the event loop turn: what is in the kernel on loopback has been read after a few."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def serve_forever(connection: RawConnection) -> None:

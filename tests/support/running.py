@@ -80,6 +80,14 @@ class Running:
         assert isinstance(response, PushResponse)
         return response
 
+    async def trailers(
+        self, request: PushRequest | None = None, *, timeout_s: float = 10, metadata: Metadata = ()
+    ) -> dict[str, str | bytes]:
+        """Make a push, whatever becomes of it, and return what came after the answer."""
+        call = self.stub.Push(request or android(), timeout=timeout_s, metadata=metadata)
+        await call.code()
+        return dict(list(await call.trailing_metadata() or ()))
+
     async def fail(
         self, request: PushRequest | None = None, *, timeout_s: float | None = 10, metadata: Metadata = ()
     ) -> Failure:

@@ -2,22 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.support.certificates import Authority
 from tests.support.raw_client import BODY, RawClient, Result
-from tests.support.raw_server import OK, RawConnection, RawServer, Script, hold, serve_forever
+from tests.support.raw_server import OK, RawConnection, Script, hold, serve_forever, serving
 
 Fault = Callable[[RawConnection], Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None) -> AsyncIterator[RawServer]:
-    async with asyncio.timeout(30), RawServer(script, tls) as server:
-        yield server
 
 
 async def push_once(script: Script, tls: ssl.SSLContext | None, authority: Authority, **limits: float) -> Result:
@@ -93,7 +86,7 @@ async def drips(connection: RawConnection) -> None:
 
 async def sends_too_much(connection: RawConnection) -> None:
     await connection.read_request()
-    await connection.answer(b"x" * 100_001)
+    await connection.answer(b"x" * 5_000_000)
     await connection.read_eof()
 
 
@@ -155,7 +148,6 @@ async def test_fault_on_a_reused_connection_is_maybe_sent(
         assert (result.cause, result.was_asked, result.is_reused) == (cause, True, True)
         # The broken connection is not used again, and nothing was sent twice.
         assert (await client.push()).reply is not None
-        assert [request.body for request in server.requests if request.body == BODY] == [BODY] * len(server.requests)
         assert len(server.requests) <= 3
         assert len(server.connections) == 2
 

@@ -64,7 +64,6 @@ def build_world(
     *,
     default_environment: str = "product",
     code_classes: dict[int, CodeClass] | None = None,
-    max_attempts: int = 3,
     **platforms: str,
 ) -> World:
     """Build a world of apps, `name=platform` each."""
@@ -82,7 +81,7 @@ def build_world(
             path="/v3/push/app",
             client=VendorClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2, 100_000)),
             admission=Admission(max_in_flight=2, max_queue=0, retry_after_s=1.0),
-            policy=RetryPolicy(max_attempts=max_attempts, initial_backoff_s=0.1, max_backoff_s=1.0),
+            policy=RetryPolicy(max_attempts=3, initial_backoff_s=0.1, max_backoff_s=1.0),
             budget=RetryBudget(1.0),
             metrics=metrics,
             sleep=sleep,

@@ -26,7 +26,7 @@ import org.junit.jupiter.api.TestFactory;
 class ContractCasesTest {
   private static final Path FOLDER = Path.of(System.getProperty("contract.cases"));
   private static final Set<String> RULES_OF_THE_SIDECAR = Set.of("json.object", "extra.reserved_key");
-  private static final Pattern REPEATED_TEXT = Pattern.compile("\\$\\{(.+?)\\*(\\d+)}");
+  private static final Pattern REPEATED_TEXT = Pattern.compile("\\$\\{(.+)\\*(\\d+)}", Pattern.DOTALL);
 
   @TestFactory
   List<DynamicTest> protoRulesFindWhatTheCaseSays() throws IOException {
@@ -78,7 +78,7 @@ class ContractCasesTest {
         .toList();
   }
 
-  /** Writes out the two abbreviations of the case files: {@code ${x*512}} in a text, and {@code ${repeat}} in a list. */
+  /** Writes out the two short forms of the case files: {@code ${x*512}} as a text, and {@code ${repeat}} in a list. */
   private static JsonElement expand(JsonElement element) {
     if (element.isJsonObject()) {
       JsonObject expanded = new JsonObject();
@@ -91,11 +91,10 @@ class ContractCasesTest {
       return expanded;
     }
     if (element.isJsonPrimitive() && element.getAsJsonPrimitive().isString()) {
-      return new JsonPrimitive(
-          REPEATED_TEXT
-              .matcher(element.getAsString())
-              .replaceAll(
-                  found -> Matcher.quoteReplacement(found.group(1).repeat(Integer.parseInt(found.group(2))))));
+      Matcher repeated = REPEATED_TEXT.matcher(element.getAsString());
+      if (repeated.matches()) {
+        return new JsonPrimitive(repeated.group(1).repeat(Integer.parseInt(repeated.group(2))));
+      }
     }
     return element;
   }

@@ -12,7 +12,7 @@ public final class Example {
 
   public static void main(String[] arguments) {
     String target = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
-    String token = arguments.length > 1 ? arguments[1] : "device-1";
+    String token = arguments.length > 1 ? arguments[1] : "token1";
 
     PushRequest request =
         PushRequest.newBuilder()

@@ -1,0 +1,32 @@
+"""Toolchains of other languages: where one is missing, its tests are skipped with advice, or fail when CI=true."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ADVICE = {
+    "go": "Go 1.26 or newer is missing: https://go.dev/dl",
+    "java": "Java 17 or newer is missing: https://adoptium.net",
+    "mvn": "Maven 3.8 or newer is missing: https://maven.apache.org",
+}
+TIMEOUT_S = 600
+
+
+def find_tool(command: str) -> str:
+    """Return the path of a command of a toolchain."""
+    found = shutil.which(command)
+    if found is not None:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(ADVICE[command])
+    pytest.skip(ADVICE[command])
+
+
+def run_tool(*command: str, cwd: Path) -> str:
+    """Run a command and return its output, which is the failure's text when it fails."""
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    assert result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}{result.stderr}"
+    return result.stdout

@@ -1,0 +1,244 @@
+"""Which variables turn traces on, where they go, and what a collector that is not there costs."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from sidecar.app import Sidecar
+from sidecar.config import Config, ConfigError
+from sidecar.telemetry.export import TracePipeline, build_exporter, build_traces, check_environment, is_on
+from tests.support.collector import Collector, http_collector
+from tests.support.running import METHOD, android, running_sidecar
+from tests.telemetry.conftest import Traced
+
+ENDPOINT = "http://127.0.0.1:4317"
+TRACE = (("push-sidecar-trace", "1"),)
+SAMPLED_CALLER = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+
+Configure = Callable[..., Config]
+SetOtel = Callable[[dict[str, str]], dict[str, str]]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"OTEL_SERVICE_NAME": "shop"}, False),
+        ({"OTEL_TRACES_SAMPLER": "always_on"}, False),
+        ({"OTEL_TRACES_EXPORTER": ""}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, False),
+        ({"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": ENDPOINT}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ENDPOINT}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "True"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_SDK_DISABLED": "false"}, True),
+    ],
+)
+def test_traces_are_off_unless_an_exporter_or_an_endpoint_is_named(
+    environment: dict[str, str],
+    expected: bool,
+) -> None:
+    assert is_on(environment) is expected
+    if not expected:
+        assert build_exporter(environment) is None
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind"),
+    [
+        ({}, GrpcExporter),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": ""}, GrpcExporter),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, GrpcExporter),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, HttpExporter),
+        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, HttpExporter),
+        ({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, GrpcExporter),
+    ],
+)
+def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[SpanExporter]) -> None:
+    exporter = build_exporter({"OTEL_TRACES_EXPORTER": "otlp", **protocol})
+    assert isinstance(exporter, kind)
+    exporter.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: only otlp and none are supported, not 'zipkin'"),
+        ({"OTEL_TRACES_EXPORTER": "otlp,console"}, "OTEL_TRACES_EXPORTER: only otlp and none are supported"),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
+            "OTEL_EXPORTER_OTLP_PROTOCOL: only grpc and http/protobuf are supported, not 'http/json'",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "udp"},
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: only grpc and http/protobuf are supported, not 'udp'",
+        ),
+    ],
+)
+async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
+    environment: dict[str, str], said: str, configure: Configure
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        check_environment(environment)
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        async with Sidecar(configure(), environment):
+            pytest.fail("it started")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),
+    ],
+)
+def test_value_that_the_sdk_refuses_is_a_configuration_error(set_otel: SetOtel, name: str, value: str) -> None:
+    environment = set_otel({"OTEL_TRACES_EXPORTER": "otlp", name: value})
+    with pytest.raises(ConfigError, match=r"^the OTEL_\* variables: the OpenTelemetry SDK refuses a value: "):
+        build_traces(environment)
+
+
+async def test_nothing_is_exported_or_recorded_when_traces_are_off(configure: Configure) -> None:
+    before = set(threading.enumerate())
+    async with running_sidecar(configure()) as running:
+        assert await running.trailers(metadata=SAMPLED_CALLER) == {}
+        assert not [thread for thread in set(threading.enumerate()) - before if "Otel" in thread.name]
+
+
+async def test_spans_go_over_http_too(configure: Configure, set_otel: SetOtel) -> None:
+    with http_collector() as collector:
+        environment = set_otel(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+                "OTEL_EXPORTER_OTLP_HEADERS": "x-team=push",
+            }
+        )
+        async with running_sidecar(configure(), environment) as running:
+            await running.push(metadata=SAMPLED_CALLER)
+            await running.fail(android("unknown-device"), metadata=SAMPLED_CALLER)
+    assert [(span.name, span.kind, span.status) for span in collector.spans] == [
+        (METHOD, "server", "unset"),
+        ("POST /v3/push/app", "client", "unset"),
+        (METHOD, "server", "unset"),
+        ("POST /v3/push/app", "client", "error"),
+    ]
+    assert {span.trace_id for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}
+    assert collector.metadata[0]["x-team"] == "push"
+
+
+async def test_endpoint_of_traces_wins_and_headers_are_sent(traced: Traced, collector: Collector) -> None:
+    otel = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.endpoint,
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-team=push",
+    }
+    async with traced(otel) as running:
+        await running.push()
+    assert len(collector.spans) == 2
+    assert collector.metadata[0]["x-team"] == "push"
+
+
+async def test_resource_is_what_the_environment_says(traced: Traced, collector: Collector) -> None:
+    otel = {"OTEL_SERVICE_NAME": "shop-push", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}
+    async with traced(otel) as running:
+        await running.push(metadata=TRACE)
+        await running.push()
+    assert len(collector.spans) == 4
+    for span in collector.spans:
+        assert span.resource["service.name"] == "shop-push"
+        assert span.resource["deployment.environment.name"] == "test"
+        assert span.resource["service.version"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "count"),
+    [("traceidratio", "0", 0), ("parentbased_traceidratio", "0", 0), ("always_off", "", 0), ("always_on", "", 4)],
+)
+async def test_sampler_decides_what_is_exported_and_the_caller_gets_his_trace_anyway(
+    traced: Traced, collector: Collector, sampler: str, argument: str, count: int
+) -> None:
+    async with traced({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}) as running:
+        await running.push()
+        rows = json.loads((await running.trailers(metadata=TRACE))["push-sidecar-trace"])
+    assert [row[0] for row in rows] == [METHOD, "POST /v3/push/app"]
+    assert len(collector.spans) == count
+
+
+async def test_disabled_sdk_makes_no_spans_at_all(configure: Configure, set_otel: SetOtel) -> None:
+    environment = set_otel({"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"})
+    async with running_sidecar(configure(), environment) as running:
+        assert await running.trailers(metadata=TRACE) == {"push-sidecar-trace": "[]"}
+
+
+class BlockedExporter(SpanExporter):
+    """An exporter that hangs, as one does whose collector accepts and never answers."""
+
+    def __init__(self) -> None:
+        self.may_end = threading.Event()
+        self.is_called = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.is_called.set()
+        self.may_end.wait(30)
+        return SpanExportResult.FAILURE
+
+
+@pytest.fixture
+def blocked() -> Iterator[BlockedExporter]:
+    exporter = BlockedExporter()
+    yield exporter
+    exporter.may_end.set()
+
+
+def test_exporter_that_hangs_holds_the_exit_for_the_limit_only(blocked: BlockedExporter) -> None:
+    pipeline = TracePipeline(blocked, flush_timeout_s=0.2)
+    pipeline.tracers.start_call(METHOD, {}, is_requested=False).end({}, is_error=False)
+    started = time.monotonic()
+    pipeline.shutdown()
+    assert 0.2 <= time.monotonic() - started < 2
+    assert blocked.is_called.is_set()
+
+
+def test_limit_of_the_flush_is_five_seconds() -> None:
+    assert TracePipeline(None)._flush_timeout_s == 5.0  # noqa: SLF001  # what an operator is promised
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+async def test_pushes_work_when_nobody_listens_at_the_endpoint(
+    configure: Configure, set_otel: SetOtel, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = set_otel(
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_BSP_SCHEDULE_DELAY": "1",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "4",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2",
+        }
+    )
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(running_sidecar(configure(), environment))
+        results: list[Any] = await asyncio.gather(*(running.push() for _ in range(50)))
+        assert all(result.attempts == 1 for result in results)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5.5

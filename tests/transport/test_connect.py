@@ -1,0 +1,249 @@
+"""What goes wrong before there is a connection: never sent, whatever the cause."""
+
+import asyncio
+import base64
+import socket
+import ssl
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sidecar.transport.pool import build_transport
+from tests.support.certificates import Authority
+from tests.support.raw_client import RawClient, Result
+from tests.support.raw_server import RawConnection, RawServer, Script, hold, serve_forever, serving
+
+
+def assert_not_sent(result: Result, cause: str) -> None:
+    assert (result.reply, result.cause, result.was_asked) == (None, cause, False)
+
+
+def unused_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def test_refused_connection(authority: Authority) -> None:
+    async with RawClient(unused_port(), authority.ca_file) as client:
+        assert_not_sent(await client.push(), "connect")
+
+
+async def test_unknown_host_name(authority: Authority) -> None:
+    async with RawClient(443, authority.ca_file, host="does-not-exist.invalid") as client:
+        result = await client.push()
+        assert_not_sent(result, "dns")
+        assert result.events[:2] == ("connect.start", "dns.start")
+
+
+async def test_listener_that_never_accepts(authority: Authority) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # fill the backlog: the next SYN is dropped
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        async with RawClient(listener.getsockname()[1], authority.ca_file, connect_timeout_s=0.3) as client:
+            assert_not_sent(await client.push(), "connect_timeout")
+
+
+async def test_handshake_that_stalls(authority: Authority) -> None:
+    async with serving(hold) as server, RawClient(server.port, authority.ca_file, connect_timeout_s=0.3) as client:
+        assert_not_sent(await client.push(), "connect_timeout")
+        await server.wait_all_closed()
+
+
+async def test_total_limit_before_the_connection(authority: Authority) -> None:
+    async with serving(hold) as server, RawClient(server.port, authority.ca_file, total_timeout_s=0.3) as client:
+        assert_not_sent(await client.push(), "total_timeout")
+        await server.wait_all_closed()
+
+
+async def test_total_limit_while_the_hook_runs(tls: ssl.SSLContext, authority: Authority) -> None:
+    async def hook() -> None:
+        await asyncio.Event().wait()
+
+    async with serving(hold, tls) as server, RawClient(server.port, authority.ca_file, total_timeout_s=0.5) as client:
+        assert_not_sent(await client.push(hook), "total_timeout")
+        await server.wait_all_closed()
+
+
+async def closes(connection: RawConnection) -> None:
+    connection.close()
+
+
+async def resets(connection: RawConnection) -> None:
+    connection.reset()
+
+
+@pytest.mark.parametrize("script", [closes, resets])
+async def test_peer_that_ends_before_the_handshake(script: Script, authority: Authority) -> None:
+    async with serving(script) as server, RawClient(server.port, authority.ca_file) as client:
+        assert_not_sent(await client.push(), "connect")
+
+
+async def test_peer_that_does_not_speak_tls(authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        await connection.read_eof()
+
+    async with serving(script) as server, RawClient(server.port, authority.ca_file) as client:
+        assert_not_sent(await client.push(), "tls")
+
+
+@pytest.mark.parametrize(
+    ("names", "is_expired"),
+    [
+        pytest.param(("vendor.example",), False, id="other-host-name"),
+        pytest.param(("127.0.0.2",), False, id="other-address"),
+        pytest.param(("127.0.0.1",), True, id="expired"),
+    ],
+)
+async def test_wrong_certificate(names: tuple[str, ...], *, is_expired: bool, authority: Authority) -> None:
+    context = authority.server_context(*names, is_expired=is_expired)
+    async with serving(serve_forever, context) as server, RawClient(server.port, authority.ca_file) as client:
+        assert_not_sent(await client.push(), "tls")
+        assert server.requests == []
+
+
+async def test_certificate_of_another_authority(tls: ssl.SSLContext, tmp_path: Path) -> None:
+    async with serving(serve_forever, tls) as server, RawClient(server.port, Authority(tmp_path).ca_file) as client:
+        assert_not_sent(await client.push(), "tls")
+        assert server.requests == []
+
+
+async def test_certificate_outside_the_systems_store(tls: ssl.SSLContext) -> None:
+    async with serving(serve_forever, tls) as server, RawClient(server.port, None) as client:
+        assert_not_sent(await client.push(), "tls")
+        assert server.requests == []
+
+
+async def test_systems_store_is_used_without_a_ca_file(
+    tls: ssl.SSLContext, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))  # where OpenSSL's store is
+    async with serving(serve_forever, tls) as server, RawClient(server.port, None) as client:
+        assert (await client.push()).reply is not None
+
+
+async def test_host_name_is_checked_and_sent(authority: Authority) -> None:
+    names: list[str | None] = []
+    context = authority.server_context("localhost")
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    async with (
+        serving(serve_forever, context) as server,
+        RawClient(server.port, authority.ca_file, host="localhost") as client,
+    ):
+        assert (await client.push()).reply is not None
+    assert names == ["localhost"]
+
+
+async def test_unusable_ca_file_is_refused_when_the_transport_is_built(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        build_transport(max_connections=1, keepalive_idle_s=1, ca_file=tmp_path / "missing.pem")
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("no certificate")
+    with pytest.raises(ssl.SSLError):
+        build_transport(max_connections=1, keepalive_idle_s=1, ca_file=garbage)
+
+
+class Proxy:
+    """A CONNECT proxy that notes what it was asked."""
+
+    def __init__(self, target: RawServer) -> None:
+        self.heads: list[bytes] = []
+        self._target = target
+
+    async def __call__(self, connection: RawConnection) -> None:
+        self.heads.append(await connection.read_head())
+        await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await connection.tunnel_to(self._target.port)
+
+
+async def test_proxy_gets_a_connect_and_nothing_of_the_push(tls: ssl.SSLContext, authority: Authority) -> None:
+    async with serving(serve_forever, tls) as server:
+        proxy = Proxy(server)
+        async with (
+            serving(proxy) as listener,
+            RawClient(server.port, authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+        ):
+            results = [await client.push() for _ in range(3)]
+            assert [result.is_reused for result in results] == [False, True, True]
+    assert len(proxy.heads) == 1
+    head = proxy.heads[0].lower()
+    assert head.startswith(b"connect 127.0.0.1:%d http/1.1\r\n" % server.port)
+    assert b"authorization" not in head
+    assert len(server.requests) == 3
+    assert ("proxy-authorization", "") not in [(name, "") for name, _ in server.requests[0].headers]
+
+
+async def test_proxys_credentials_go_to_the_proxy_alone(tls: ssl.SSLContext, authority: Authority) -> None:
+    async with serving(serve_forever, tls) as server:
+        proxy = Proxy(server)
+        async with (
+            serving(proxy) as listener,
+            RawClient(server.port, authority.ca_file, proxy=f"http://me:secret@127.0.0.1:{listener.port}") as client,
+        ):
+            assert (await client.push()).reply is not None
+            assert (await client.push()).is_reused
+    assert b"proxy-authorization: basic " + base64.b64encode(b"me:secret").lower() in proxy.heads[0].lower()
+    assert "proxy-authorization" not in [name for name, _ in server.requests[0].headers]
+
+
+async def test_ended_tunnel_is_not_used_for_the_next_push(tls: ssl.SSLContext, authority: Authority) -> None:
+    async with serving(serve_forever, tls) as server:
+        async with (
+            serving(Proxy(server)) as listener,
+            RawClient(server.port, authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+        ):
+            assert (await client.push()).reply is not None
+            listener.connections[0].send_fin_now()
+            result = await client.push()
+            assert (result.cause, result.is_reused) == (None, False)
+
+
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])
+async def test_proxy_that_refuses(status: str, authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.read_head()
+        await connection.answer(b"no", status=status)
+        assert await connection.read_eof() == b""
+
+    async with (
+        serving(script) as listener,
+        RawClient(unused_port(), authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+    ):
+        assert_not_sent(await client.push(), "proxy")
+        await listener.wait_all_closed()
+
+
+async def test_proxy_that_stalls(authority: Authority) -> None:
+    async with (
+        serving(hold) as listener,
+        RawClient(
+            unused_port(), authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}", connect_timeout_s=0.3
+        ) as client,
+    ):
+        assert_not_sent(await client.push(), "connect_timeout")
+        await listener.wait_all_closed()
+
+
+async def test_proxy_that_hangs_up(authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.read_head()
+
+    async with (
+        serving(script) as listener,
+        RawClient(unused_port(), authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+    ):
+        assert_not_sent(await client.push(), "connect")
+
+
+async def test_proxy_that_is_not_there(authority: Authority) -> None:
+    proxy = f"http://127.0.0.1:{unused_port()}"
+    async with RawClient(443, authority.ca_file, proxy=proxy) as client:
+        assert_not_sent(await client.push(), "connect")

@@ -17,6 +17,7 @@ from pushsidecar.type.v1 import TargetState
 from pushsidecar.xg.v1 import Environment, Outcome, PushResponse
 
 _NAMED_TARGETS: Final = 10
+BODY: Final = "body"
 
 NEXT_STEP: Final[Mapping[str, str]] = {
     "INVALID_REQUEST": "correct the fields above",
@@ -104,13 +105,14 @@ def response_rows(response: PushResponse) -> Iterator[tuple[str, str]]:
     if response.result_json:
         yield "result", response.result_json
     if response.rendered_request:
-        yield "body", response.rendered_request
+        yield BODY, response.rendered_request
 
 
 def error_rows(error: PushError) -> Iterator[tuple[str, str]]:
     """Return names and values of an error, the next step last."""
     yield "error", f"{error.code.name} {error.reason}".rstrip()
-    yield "message", error.message
+    if not error.violations:
+        yield "message", error.message
     yield "sent", "no" if error.may_be_sent_again else "maybe: it may have gone out"
     for broken in error.violations:
         yield "field", f"{broken.field}: {broken.description} ({broken.rule})"
@@ -120,7 +122,7 @@ def error_rows(error: PushError) -> Iterator[tuple[str, str]]:
         yield "http status", str(error.http_status)
     if error.attempts:
         yield "attempts", str(error.attempts)
-    if error.push_id:
+    if error.push_id not in {"", "0"}:
         yield "push_id", error.push_id
     if error.retry_after_s is not None:
         yield "retry after", f"{error.retry_after_s:g} s"
@@ -177,9 +179,15 @@ def _print_table(rows: list[tuple[str, str]], console: Any, *, is_error: bool) -
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for number, (name, value) in enumerate(rows):
+        if name == BODY:
+            continue
         style = f"bold {colour}" if number == 0 else "yellow" if name in {"next", "sent"} else ""
         table.add_row(name, Text(_printable(value), style=style))
     console.print(table)
+    for name, value in rows:
+        if name == BODY:
+            # Below the table, where nothing breaks its line: it is meant to be copied.
+            console.out(_printable(value))
 
 
 def _printable(text: str) -> str:

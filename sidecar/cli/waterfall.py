@@ -107,7 +107,14 @@ def _note(span: Sequence[Any]) -> str:
     error_type = str(attributes.get("error.type", "error"))
     if span[4] == "error" and error_type != status:
         notes.append(error_type)
-    notes += [f"{name} at {_milliseconds(offset_us)}" for name, offset_us in span[6]]
+    started = {name.removesuffix(".start"): at_us for name, at_us in span[6] if name.endswith(".start")}
+    ended = {name.removesuffix(".end"): at_us for name, at_us in span[6] if name.endswith(".end")}
+    notes += [f"{name} {_milliseconds(ended[name] - at_us)}" for name, at_us in started.items() if name in ended]
+    notes += [
+        f"{name} at {_milliseconds(at_us)}"
+        for name, at_us in span[6]
+        if not {name.removesuffix(".start"), name.removesuffix(".end")} & started.keys() & ended.keys()
+    ]
     return ", ".join(notes)
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from sidecar.config import ConfigError, HealthConfig
 from sidecar.server.address import split_host_port, with_port
@@ -23,7 +22,7 @@ class HealthServer:
     def __init__(self, config: HealthConfig, service_names: Iterable[str]) -> None:
         self._listen = config.listen
         self._names = (READINESS, *service_names)
-        self._servicer = HealthServicer()
+        self._servicer = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
         self.address = config.listen

@@ -1,7 +1,6 @@
 """Builds and binds the callers' gRPC server."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -9,7 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.config import ConfigError, ServerConfig
 from sidecar.providers.provider import Provider
-from sidecar.server.address import UNIX_PREFIX, split_host_port, with_port
+from sidecar.server.address import UNIX_PREFIX, check_grpc_address, with_port
 from sidecar.server.handler import Limits, UnaryHandler
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Tracers
@@ -18,21 +17,24 @@ from sidecar.telemetry.tracing import Tracers
 MIN_PING_INTERVAL_MS = 20_000
 
 
+def server_options(config: ServerConfig) -> Mapping[str, int]:
+    """Return the gRPC server's options."""
+    return {
+        "grpc.so_reuseport": int(config.so_reuseport),
+        "grpc.max_receive_message_length": config.max_message_bytes,
+        "grpc.http2.min_recv_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
+        "grpc.http2.min_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
+        "grpc.keepalive_permit_without_calls": 1,
+    }
+
+
 class PushServer:
     """The gRPC server. `address` is where it really listens."""
 
     def __init__(
         self, config: ServerConfig, providers: Iterable[Provider], *, tracers: Tracers, metrics: Metrics
     ) -> None:
-        self._server = grpc.aio.server(
-            options=(
-                ("grpc.so_reuseport", int(config.so_reuseport)),
-                ("grpc.max_receive_message_length", config.max_message_bytes),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-                ("grpc.http2.min_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-                ("grpc.keepalive_permit_without_calls", 1),
-            )
-        )
+        self._server = grpc.aio.server(options=tuple(server_options(config).items()))
         limits = Limits(config.default_timeout_s, config.deadline_margin_s)
         self.service_names: list[str] = []
         for provider in providers:
@@ -60,21 +62,16 @@ class PushServer:
         Raises `ConfigError` when the address cannot be bound.
         """
         listen = self._config.listen
-        if not listen.startswith(UNIX_PREFIX):
-            split_host_port("server.listen", listen)
+        check_grpc_address("server.listen", listen)
         try:
             port = self._server.add_insecure_port(listen)
         except RuntimeError:
-            raise ConfigError(f"server.listen: {listen} cannot be bound: is another process using it?") from None
+            is_unix = listen.startswith(UNIX_PREFIX)
+            why = "is its directory there, and writable?" if is_unix else "is another process using it?"
+            raise ConfigError(f"server.listen: {listen} cannot be bound: {why}") from None
         self.address = with_port(listen, port)
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
         """Close the listener at once, tell clients to go elsewhere, and let calls end within the grace."""
         await self._server.stop(grace_s)
-        if self._config.listen.startswith(UNIX_PREFIX):
-            _remove_socket(self._config.listen)
-
-
-def _remove_socket(listen: str) -> None:
-    Path(listen.removeprefix(UNIX_PREFIX)).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ in place here, and nowhere else.
 
 import select
 import ssl
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,11 +29,10 @@ def build_transport(
 
     Raises `OSError` or `ssl.SSLError` when `ca_file` cannot be used.
     """
+    proxy_server = _proxy(proxy) if proxy else None
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    connector = _Connector(
-        limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=context, ttl_dns_cache=10
-    )
+    connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=context, ttl_dns_cache=10)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -40,9 +40,16 @@ def build_transport(
         trace_configs=[_trace_config()],
         trust_env=False,
     )
-    return AiohttpTransport(
-        verify=context, trust_env=False, client=session, proxy=httpx.Proxy(proxy) if proxy else None
-    )
+    return AiohttpTransport(verify=context, trust_env=False, client=session, proxy=proxy_server)
+
+
+def _proxy(url: str) -> httpx.Proxy:
+    proxy = httpx.Proxy(url)
+    if proxy.raw_auth is None:
+        return proxy
+    # As a header: httpx-aiohttp would pass the credentials in a way that aiohttp has deprecated.
+    credentials = b64encode(b":".join(proxy.raw_auth)).decode("ascii")
+    return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {credentials}"})
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -312,6 +312,14 @@ def test_terminal_output_is_a_coloured_table(run, sidecar, capsys, monkeypatch):
     assert "╭" in out
 
 
+def test_body_of_a_checked_push_is_not_broken_on_a_terminal(run, sidecar, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    body = '{"message":{"title":"[bold]T[/bold]"}}' + " x" * 300
+    sidecar.answer = answer_with(outcome=OUTCOME_VALIDATED, rendered_request=body)
+    assert run("--to-token", "a", *ANDROID, "--validate-only") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == body
+
+
 def test_body_of_a_checked_push_is_shown_exactly(run, sidecar, capsys):
     body = '{"message":{"title":"[bold]T[/bold]"}}' + "x" * 300
     sidecar.answer = answer_with(outcome=OUTCOME_VALIDATED, rendered_request=body)
@@ -375,7 +383,6 @@ def test_error_says_what_is_wrong_and_what_to_do(run, sidecar, capsys):
     assert output.out == ""
     assert output.err.splitlines() == [
         "error: INVALID_ARGUMENT INVALID_REQUEST",
-        "message: it failed",
         "sent: no",
         "field: token: too long (string.max_len)",
         "next: correct the fields above",

@@ -66,6 +66,12 @@ def test_an_error_without_status_names_its_type():
     assert [row.note for row in rows_of(spans, 4)] == ["UNKNOWN", "error"]
 
 
+def test_events_that_start_and_end_something_become_its_duration():
+    events = [["connect.start", 100], ["connect.end", 2_900], ["pool.start", 50], ["body", 3_000]]
+    (row,) = rows_of([["POST", -1, 0, 4_000, "ok", {}, events]], 4)
+    assert row.note == "connect 2.80 ms, pool.start at 0.05 ms, body at 3.00 ms"
+
+
 def test_no_spans_are_no_lines():
     assert rows_of([], 10) == []
     assert draw([]) == ""

@@ -135,11 +135,10 @@ class RawServer:
         self._script = script
         self._tls = tls
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._all_closed = asyncio.Event()
+        self._changed = asyncio.Event()
         self.requests: list[RawRequest] = []
         self.connections: list[RawConnection] = []
         self.failures: list[BaseException] = []
-        self.most_open = 0
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -162,17 +161,21 @@ class RawServer:
         """How many connections are open."""
         return len(self._open)
 
+    async def wait_open(self, *, at_least: int = 0, at_most: int = 1_000_000) -> None:
+        """Wait until so many connections are open."""
+        while not at_least <= len(self._open) <= at_most:
+            self._changed.clear()
+            await self._changed.wait()
+
     async def wait_all_closed(self) -> None:
         """Wait until no connection is open."""
-        while self._open:
-            self._all_closed.clear()
-            await self._all_closed.wait()
+        await self.wait_open(at_most=0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
-        self.most_open = max(self.most_open, len(self._open))
+        self._changed.set()
         connection = RawConnection(self, len(self.connections), reader, writer)
         self.connections.append(connection)
         try:
@@ -188,8 +191,7 @@ class RawServer:
             with contextlib.suppress(ConnectionError, ssl.SSLError, TimeoutError, asyncio.CancelledError):
                 await writer.wait_closed()
             del self._open[task]
-            if not self._open:
-                self._all_closed.set()
+            self._changed.set()
 
 
 @contextlib.asynccontextmanager

@@ -2,45 +2,26 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sidecar.simulator import Fault, Kind, Simulator
 from sidecar.telemetry import names
-from sidecar.telemetry.tracing import MAX_RECORDED_CHARS, CallTrace, SpanRecorder, Tracers, end_attempt
+from sidecar.telemetry.tracing import MAX_RECORDED_CHARS, CallTrace, end_attempt
 from tests.support.running import METHOD, Running, android
-from tests.support.waiting import until
+from tests.support.tracing import Tracing
 
 TRACE = (("push-sidecar-trace", "1"),)
 
 
-class Tracing:
-    """Tracers without a pipeline: `spans` has what would be exported, `recorder` what is kept for callers."""
-
-    def __init__(self) -> None:
-        self.memory = InMemorySpanExporter()
-        self.recorder = SpanRecorder()
-        self._provider = TracerProvider(shutdown_on_exit=False)
-        self._provider.add_span_processor(self.recorder)
-        self._provider.add_span_processor(SimpleSpanProcessor(self.memory))
-        tracer = self._provider.get_tracer("test")
-        self.tracers = Tracers(tracer, tracer, self.recorder)
-
-    def start(self, *, is_requested: bool = True) -> CallTrace:
-        return self.tracers.start_call(METHOD, {}, is_requested=is_requested)
-
-    @property
-    def kept(self) -> int:
-        return len(self.recorder._spans)  # noqa: SLF001  # a leak shows nowhere else
+def start(tracing: Tracing, *, is_requested: bool = True) -> CallTrace:
+    return tracing.tracers.start_call(METHOD, {}, is_requested=is_requested)
 
 
 @pytest.fixture
-def tracing() -> Iterator[Tracing]:
-    yield Tracing()
+def tracing() -> Tracing:
+    return Tracing()
 
 
 def attempt(call: CallTrace, resend_count: int = 0, *, is_error: bool = False) -> None:
@@ -49,7 +30,7 @@ def attempt(call: CallTrace, resend_count: int = 0, *, is_error: bool = False) -
 
 
 def test_recorded_trace_has_parents_statuses_attributes_and_events(tracing: Tracing) -> None:
-    call = tracing.start()
+    call = start(tracing)
     attempt(call, is_error=True)
     call.add_wait(names.SPAN_RETRY_BACKOFF, 0)
     attempt(call, 1)
@@ -69,19 +50,19 @@ def test_recorded_trace_has_parents_statuses_attributes_and_events(tracing: Trac
 
 
 def test_nothing_is_kept_once_it_was_taken(tracing: Tracing) -> None:
-    call = tracing.start()
+    call = start(tracing)
     late = call.start_attempt(host="vendor", port=443, path="/", resend_count=0)
     call.end({}, is_error=False)
     assert call.recorded() is not None
     assert tracing.kept == 0
     end_attempt(late, {}, [], is_error=False)
     assert tracing.kept == 0
-    assert [span.name for span in tracing.memory.get_finished_spans()] == [METHOD, "POST /"]
+    assert [span.name for span in tracing.spans] == [METHOD, "POST /"]
     assert call.recorded() == "[]"
 
 
 def test_calls_that_did_not_ask_are_not_kept(tracing: Tracing) -> None:
-    call = tracing.start(is_requested=False)
+    call = start(tracing, is_requested=False)
     attempt(call)
     call.end({}, is_error=False)
     assert call.recorded() is None
@@ -89,7 +70,7 @@ def test_calls_that_did_not_ask_are_not_kept(tracing: Tracing) -> None:
 
 
 def test_traces_of_calls_at_the_same_time_are_kept_apart(tracing: Tracing) -> None:
-    calls = [tracing.start() for _ in range(5)]
+    calls = [start(tracing) for _ in range(5)]
     numbers = [number for number in range(5) for _ in range(number)]
     random.Random(7).shuffle(numbers)  # noqa: S311  # no secret
     for number in numbers:
@@ -100,7 +81,7 @@ def test_traces_of_calls_at_the_same_time_are_kept_apart(tracing: Tracing) -> No
 
 
 def test_trace_with_many_attempts_stays_small_enough_for_a_trailer(tracing: Tracing) -> None:
-    call = tracing.start()
+    call = start(tracing)
     for number in range(40):
         attempt(call, number)
     call.end({}, is_error=False)
@@ -139,11 +120,3 @@ async def test_ten_attempts_with_their_trace_and_details_reach_the_caller(
     assert len(trailers["push-sidecar-trace"]) <= MAX_RECORDED_CHARS
     assert json.loads(trailers["push-sidecar-trace"])[0][5]["push_sidecar.reason"] == "VENDOR_BUSY"
     assert "grpc-status-details-bin" in trailers
-
-
-async def test_late_answer_of_a_cancelled_call_leaves_nothing_behind(running: Running, vendor: Simulator) -> None:
-    call = running.stub.Push(android("fault-latency-0.2"), timeout=10, metadata=TRACE)
-    await until(lambda: vendor.received == 1)
-    call.cancel()
-    answer = 'push_sidecar_late_answers_total{app="shop",reason="OK"} 1.0'
-    await until(lambda: answer in running.sidecar.metrics.exposition().decode())

@@ -23,5 +23,5 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def tls(authority: Authority) -> ssl.SSLContext:
-    """The TLS context of a server that is all right."""
+    """Return the TLS context of a server that is all right."""
     return authority.server_context()

@@ -195,15 +195,15 @@ async def test_proxys_credentials_go_to_the_proxy_alone(tls: ssl.SSLContext, aut
 
 
 async def test_ended_tunnel_is_not_used_for_the_next_push(tls: ssl.SSLContext, authority: Authority) -> None:
-    async with serving(serve_forever, tls) as server:
-        async with (
-            serving(Proxy(server)) as listener,
-            RawClient(server.port, authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
-        ):
-            assert (await client.push()).reply is not None
-            listener.connections[0].send_fin_now()
-            result = await client.push()
-            assert (result.cause, result.is_reused) == (None, False)
+    async with (
+        serving(serve_forever, tls) as server,
+        serving(Proxy(server)) as listener,
+        RawClient(server.port, authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+    ):
+        assert (await client.push()).reply is not None
+        listener.connections[0].send_fin_now()
+        result = await client.push()
+        assert (result.cause, result.is_reused) == (None, False)
 
 
 @pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway"])

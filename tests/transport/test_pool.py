@@ -92,7 +92,7 @@ async def test_many_ended_connections_are_all_passed_over(tls: ssl.SSLContext, a
 @pytest.mark.parametrize(
     "stray",
     [
-        pytest.param(b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray', id="second-answer"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray", id="second-answer"),
         pytest.param(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", id="408"),
         pytest.param(b"garbage", id="garbage"),
     ],
@@ -216,6 +216,5 @@ async def test_pool_is_whole_after_many_cancelled_callers(tls: ssl.SSLContext, a
             assert len(server.requests) > 20, "some were cancelled while they were sent"
             after = await asyncio.gather(*(client.start() for _ in range(20)))
             assert [result.cause for result in after] == [None] * 20
-            while server.open_count > 5:
-                await asyncio.sleep(0)
+            await server.wait_open(at_most=5)
         await server.wait_all_closed()

@@ -269,8 +269,7 @@ async def test_held_place_is_given_back_after_every_fault(tls: ssl.SSLContext, a
 async def test_silent_listener_does_not_hold_the_close_up(tls: ssl.SSLContext, authority: Authority) -> None:
     async with serving(hold, tls) as server, RawClient(server.port, authority.ca_file) as client:
         push = client.start()
-        while not server.connections:
-            await asyncio.sleep(0)
+        await server.wait_open(at_least=1)
         push.cancel()
         with pytest.raises(asyncio.CancelledError):
             await push

@@ -28,7 +28,8 @@ import java.util.OptionalInt;
  * @param message the first line of the status's text: gRPC adds stack traces to its own; empty when there is none
  * @param reason why; {@code ERROR_REASON_UNSPECIFIED} when the error is not the sidecar's, {@code UNRECOGNIZED} when the
  *     sidecar is newer than this library
- * @param reasonText the reason as it came, without the prefix {@code ERROR_REASON_}; empty when the error is not the sidecar's
+ * @param reasonText the reason as it came, without the prefix {@code ERROR_REASON_}; empty when the error is not the
+ *     sidecar's
  * @param sent whether the push may have gone out
  * @param vendorCode the vendor's {@code ret_code}
  * @param vendorMessage the vendor's {@code err_msg}

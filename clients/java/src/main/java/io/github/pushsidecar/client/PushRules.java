@@ -12,8 +12,8 @@ import java.util.List;
 /**
  * The rules of the contract that stand in the proto files, checked without a call.
  *
- * <p>The sidecar checks them all again, and those that need a JSON parser or its configuration. Fields and rules are named as
- * the sidecar names them.
+ * <p>The sidecar checks them all again, and those that need a JSON parser or its configuration. Fields and rules are named
+ * as the sidecar names them.
  */
 public final class PushRules {
   private static final Validator VALIDATOR = ValidatorFactory.newBuilder().build();

@@ -1,0 +1,78 @@
+"""Log lines: one object each, with what was given and nothing else."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar.config import LogConfig
+from sidecar.telemetry.logs import JsonFormatter, TextFormatter, set_up
+
+TIME = r"2026-01-02T03:04:05.678+00:00"
+
+
+def record(message: str = "push failed", *, exc_info: object = None, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("sidecar.x", logging.WARNING, "x.py", 1, message, (), exc_info)  # type: ignore[arg-type]
+    made.created = 1767323045.678
+    for key, value in extra.items():
+        setattr(made, key, value)
+    return made
+
+
+@pytest.fixture
+def _root_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def failure() -> object:
+    try:
+        int("planted-secret")
+    except ValueError:
+        return sys.exc_info()
+    return None
+
+
+def test_json_line_has_time_level_event_and_the_fields() -> None:
+    line = JsonFormatter().format(record(app="shop", attempts=2, trace_id="0af7"))
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": TIME, "level": "warning", "event": "push failed", "app": "shop", "attempts": 2, "trace_id": "0af7",
+    }  # fmt: skip
+
+
+def test_json_line_can_hold_whatever_is_given() -> None:
+    fields = json.loads(JsonFormatter().format(record("a\nb", other=object, text="\u4e2d\n\u2028")))
+    assert (fields["event"], fields["other"], fields["text"]) == ("a\nb", "<class 'object'>", "\u4e2d\n\u2028")
+
+
+def test_text_line_is_for_people() -> None:
+    line = TextFormatter().format(record(app="shop", attempts=2))
+    assert line == f"{TIME} WARNING push failed app=shop attempts=2"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_exception_is_told_by_type_and_place_without_its_text(formatter: logging.Formatter) -> None:
+    line = formatter.format(record(exc_info=failure()))
+    assert "ValueError at test_logs.py:" in line
+    assert "planted-secret" not in line
+
+
+@pytest.mark.usefixtures("_root_as_before")
+@pytest.mark.parametrize(("format_", "starts"), [("json", "{"), ("text", "20")])
+def test_lines_of_the_whole_process_go_to_standard_error(
+    capsys: pytest.CaptureFixture[str], format_: str, starts: str
+) -> None:
+    set_up(LogConfig(level="warning", format=format_))  # type: ignore[arg-type]
+    logging.getLogger("somebody.else").info("not written")
+    logging.getLogger("somebody.else").warning("written")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(starts)
+    assert "not written" not in err
+    assert err.count("\n") == 1

@@ -1,0 +1,198 @@
+"""`/metrics` as Prometheus reads it, after each way a call can end."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from sidecar.simulator import Fault, Kind, Simulator
+from sidecar.telemetry.metrics import Metrics
+from tests.support.running import METHOD, Running, android
+from tests.support.waiting import until
+
+FAMILIES = {
+    "rpc_server_call_duration_seconds": ("histogram", {"rpc_method", "rpc_response_status_code"}),
+    "http_client_request_duration_seconds": ("histogram", {"app", "http_response_status_code"}),
+    "push_sidecar_pushes": ("counter", {"app", "provider", "audience", "reason", "sent"}),
+    "push_sidecar_attempt_failures": ("counter", {"app", "cause"}),
+    "push_sidecar_retries": ("counter", {"app"}),
+    "push_sidecar_late_answers": ("counter", {"app", "reason"}),
+    "push_sidecar_queue_wait_seconds": ("histogram", {"app"}),
+    "push_sidecar_in_flight": ("gauge", {"app"}),
+    "push_sidecar_queued": ("gauge", {"app"}),
+    "push_sidecar_build_info": ("gauge", {"version"}),
+}
+TRACEPARENT = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+PUSHED = {"app": "shop", "provider": "xg", "audience": "token"}
+
+
+class Scrape:
+    """One scrape, parsed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families: dict[str, Metric] = {family.name: family for family in text_string_to_metric_families(text)}
+
+    def samples(self, name: str) -> Iterable[Sample]:
+        return [sample for family in self.families.values() for sample in family.samples if sample.name == name]
+
+    def value(self, name: str, **labels: str) -> float:
+        """Return a sample's value; 0 when it is not there."""
+        found = [sample.value for sample in self.samples(name) if labels.items() <= sample.labels.items()]
+        assert len(found) <= 1, f"{name}{labels} is not one sample"
+        return found[0] if found else 0.0
+
+
+async def scrape(running: Running) -> Scrape:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://{running.sidecar.admin_address}/metrics") as answer,
+    ):
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        return Scrape(await answer.text())
+
+
+async def test_families_have_these_names_types_and_labels(running: Running, vendor: Simulator) -> None:
+    vendor.script(Fault(kind=Kind.RET_CODE, ret_code=10201))
+    await running.push()
+    await running.fail(android("fault-reset-after-body"))
+    await running.fail(android("fault-latency-0.2"), timeout_s=0.1)
+    await until(lambda: b"push_sidecar_late_answers_total" in running.sidecar.metrics.exposition())
+    families = (await scrape(running)).families
+    assert {name: family.type for name, family in families.items()} == {
+        name: kind for name, (kind, _) in FAMILIES.items()
+    }
+    for name, (_, labels) in FAMILIES.items():
+        samples = families[name].samples
+        assert samples or name == "push_sidecar_queue_wait_seconds", name
+        for sample in samples:
+            assert set(sample.labels) - {"le"} == labels, name
+        assert families[name].documentation
+
+
+async def test_success_is_counted(running: Running) -> None:
+    await running.push()
+    await running.push()
+    seen = await scrape(running)
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="OK", sent="yes") == 2
+    rpc = {"rpc_method": METHOD, "rpc_response_status_code": "OK"}
+    assert seen.value("rpc_server_call_duration_seconds_count", **rpc) == 2
+    assert seen.value("rpc_server_call_duration_seconds_bucket", **rpc, le="30.0") == 2
+    assert 0 < seen.value("rpc_server_call_duration_seconds_sum", **rpc) < 5
+    vendor_call = {"app": "shop", "http_response_status_code": "200"}
+    assert seen.value("http_client_request_duration_seconds_count", **vendor_call) == 2
+    assert seen.value("push_sidecar_retries_total", app="shop") == 0
+    assert seen.value("push_sidecar_in_flight", app="shop") == 0
+
+
+async def test_failure_is_counted_by_reason_and_by_what_was_sent(running: Running) -> None:
+    await running.fail(android("fault-http-503"))
+    await running.fail(android("unknown-device"))
+    await running.fail(android(""))
+    seen = await scrape(running)
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="OUTCOME_UNKNOWN", sent="maybe") == 1
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="TARGET_UNKNOWN", sent="no") == 1
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="INVALID_REQUEST", sent="no") == 1
+    for code in ("UNKNOWN", "NOT_FOUND", "INVALID_ARGUMENT"):
+        assert seen.value("rpc_server_call_duration_seconds_count", rpc_response_status_code=code) == 1
+    assert seen.value("http_client_request_duration_seconds_count", http_response_status_code="503") == 1
+
+
+async def test_call_without_an_answer_has_status_0_and_its_cause(running: Running, vendor: Simulator) -> None:
+    await running.fail(android("fault-reset-after-body"))
+    seen = await scrape(running)
+    assert seen.value("http_client_request_duration_seconds_count", app="shop", http_response_status_code="0") == 1
+    assert seen.value("push_sidecar_attempt_failures_total", app="shop", cause="connection_lost") == 1
+    await vendor.refuse_connections()
+    assert (await running.fail()).reason == "NOT_SENT"
+    seen = await scrape(running)
+    assert seen.value("push_sidecar_attempt_failures_total", app="shop", cause="connect") == 3
+    assert seen.value("push_sidecar_retries_total", app="shop") == 2
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="NOT_SENT", sent="no") == 1
+
+
+async def test_retry_is_counted(running: Running, vendor: Simulator) -> None:
+    vendor.script(Fault(kind=Kind.RET_CODE, ret_code=10203))
+    assert (await running.push()).attempts == 2
+    seen = await scrape(running)
+    assert seen.value("push_sidecar_retries_total", app="shop") == 1
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="OK", sent="yes") == 1
+    assert seen.value("http_client_request_duration_seconds_count", app="shop") == 2
+
+
+async def test_overload_and_the_queue_are_seen(start_sidecar: Callable[..., Any], vendor: Simulator) -> None:
+    running: Running = await start_sidecar(app={"max_in_flight": 1, "max_queue": 1})
+    first = asyncio.create_task(running.push(android("fault-latency-0.4")))
+    await until(lambda: vendor.received == 1)
+    second = asyncio.create_task(running.push())
+    while (await scrape(running)).value("push_sidecar_queued", app="shop") < 1:
+        pass
+    failure = await running.fail()
+    assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    during = await scrape(running)
+    assert during.value("push_sidecar_in_flight", app="shop") == 1
+    await asyncio.gather(first, second)
+    after = await scrape(running)
+    assert after.value("push_sidecar_pushes_total", **PUSHED, reason="OVERLOADED", sent="no") == 1
+    assert after.value("push_sidecar_queued", app="shop") == 0
+    assert after.value("push_sidecar_in_flight", app="shop") == 0
+    assert after.value("push_sidecar_queue_wait_seconds_sum", app="shop") > 0.1
+
+
+async def test_late_answer_is_counted_by_what_it_meant(running: Running) -> None:
+    await running.fail(android("fault-latency-0.2"), timeout_s=0.1)
+    failed_late = android("fault-http-502:late")
+    failed_late.token = "fault-latency-0.2:second"
+    await running.fail(failed_late, timeout_s=0.1)
+    answer = 'push_sidecar_late_answers_total{app="shop",reason="OK"} 2.0'
+    await until(lambda: answer in running.sidecar.metrics.exposition().decode())
+    seen = await scrape(running)
+    assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="DEADLINE", sent="maybe") == 2
+
+
+async def test_labels_hold_nothing_that_a_caller_makes_up(running: Running) -> None:
+    for number in range(25):
+        await running.fail(android(app=f"made-up-{number}", stat_tag=f"stat-{number}"))
+        await running.push(android(f"sim-planted-token-{number}", seq=number, stat_tag=f"stat-{number}"))
+    seen = await scrape(running)
+    for planted in ("made-up", "planted-token", "stat-", "title"):
+        assert planted not in seen.text
+    pushes = list(seen.samples("push_sidecar_pushes_total"))
+    assert {(sample.labels["app"], sample.labels["reason"]) for sample in pushes} == {
+        ("", "UNKNOWN_APP"),
+        ("shop", "OK"),
+    }
+    assert seen.value("push_sidecar_pushes_total", app="", reason="UNKNOWN_APP") == 25
+
+
+async def test_sampled_call_leaves_an_exemplar_of_its_trace(running: Running) -> None:
+    await running.push(metadata=TRACEPARENT)
+    seen = await scrape(running)
+    for name in ("rpc_server_call_duration_seconds_bucket", "http_client_request_duration_seconds_bucket"):
+        exemplars = [sample.exemplar for sample in seen.samples(name) if sample.exemplar]
+        assert [exemplar.labels for exemplar in exemplars] == [{"trace_id": "0af7651916cd43dd8448eb211c80319c"}]
+
+
+@pytest.mark.parametrize(
+    "metadata", [(), (("push-sidecar-trace", "1"),), ((TRACEPARENT[0][0], TRACEPARENT[0][1][:-2] + "00"),)]
+)
+async def test_call_that_is_not_sampled_leaves_no_exemplar(
+    running: Running, metadata: tuple[tuple[str, str], ...]
+) -> None:
+    await running.push(metadata=metadata)
+    seen = await scrape(running)
+    assert not [sample for family in seen.families.values() for sample in family.samples if sample.exemplar]
+
+
+def test_every_sidecar_has_its_own_registry() -> None:
+    one, other = Metrics("1"), Metrics("2")
+    one.retries.labels("shop").inc()
+    assert b'push_sidecar_retries_total{app="shop"} 1.0' in one.exposition()
+    assert b"push_sidecar_retries_total" not in other.exposition()

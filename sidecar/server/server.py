@@ -45,7 +45,6 @@ class PushServer:
                         UnaryHandler(
                             f"{service}/{name}", method, tracers=tracers, metrics=metrics, limits=limits
                         ).handle,
-                        request_deserializer=method.request_type.FromString,
                         response_serializer=lambda message: message.SerializeToString(),
                     )
                     for name, method in methods.items()

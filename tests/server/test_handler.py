@@ -1,4 +1,4 @@
-"""What a caller sees of deadlines, hang-ups, early headers and our own bugs: a real gRPC server, an invented service."""
+"""Deadlines, hang-ups, early headers and our own bugs as a caller sees them: a real gRPC server, an invented service."""
 
 import asyncio
 import json
@@ -47,12 +47,13 @@ class Served:
     def __init__(self, channel: grpc.aio.Channel, tracing: Tracing, metrics: Metrics) -> None:
         self.tracing = tracing
         self.metrics = metrics
+        self.channel = channel
         self._do = channel.unary_unary(
             f"/{PATH}", request_serializer=StringValue.SerializeToString, response_deserializer=StringValue.FromString
         )
 
-    def call(self, timeout: float | None = 5, metadata: Any = ()) -> Any:
-        return self._do(StringValue(value="hello"), timeout=timeout, metadata=metadata)
+    def call(self, timeout_s: float | None = 5, metadata: Any = ()) -> Any:
+        return self._do(StringValue(value="hello"), timeout=timeout_s, metadata=metadata)
 
     def counted(self, reason: str, sent: str) -> float | None:
         labels = {"app": "", "provider": "", "audience": "", "reason": reason, "sent": sent}
@@ -107,18 +108,18 @@ async def remaining(_request: StringValue, call: Call) -> StringValue:
 
 
 @pytest.mark.parametrize(
-    ("timeout", "least", "most"),
+    ("timeout_s", "least", "most"),
     [
-        (10, 9.0, 9.95),  # the margin of 50 ms
+        (10, 9.0, 9.97),  # the margin of 50 ms, and gRPC rounds the caller's deadline up
         (0.3, 0.1, 0.27),  # the margin is a tenth of the time at most
         (None, 6.0, 6.95),  # the configured default
     ],
 )
 async def test_answer_is_due_a_margin_before_the_callers_deadline(
-    timeout: float | None, least: float, most: float
+    timeout_s: float | None, least: float, most: float
 ) -> None:
     async with serving(remaining, default_timeout_s=7.0) as served:
-        left_s = float((await served.call(timeout)).value)
+        left_s = float((await served.call(timeout_s)).value)
     assert least < left_s <= most
 
 
@@ -158,8 +159,8 @@ async def test_deadline_that_we_miss_is_recorded_as_deadline(sent: Sent) -> None
 
 
 @pytest.mark.parametrize("sent", list(Sent))
-@pytest.mark.parametrize("timeout", [None, 30])
-async def test_hang_up_is_recorded_with_what_was_sent_and_leaves_nothing(sent: Sent, timeout: float | None) -> None:
+@pytest.mark.parametrize("timeout_s", [None, 30])
+async def test_hang_up_is_recorded_with_what_was_sent_and_leaves_nothing(sent: Sent, timeout_s: float | None) -> None:
     started = asyncio.Event()
     was_cancelled = asyncio.Event()
 
@@ -174,7 +175,7 @@ async def test_hang_up_is_recorded_with_what_was_sent_and_leaves_nothing(sent: S
         raise AssertionError("not reached")
 
     async with serving(wait) as served:
-        call = served.call(timeout, metadata=(("push-sidecar-trace", "1"),))
+        call = served.call(timeout_s, metadata=(("push-sidecar-trace", "1"),))
         await started.wait()
         assert served.tracing.kept == 1
         call.cancel()
@@ -198,13 +199,14 @@ async def test_headers_come_before_the_vendor_answers() -> None:
         return StringValue(value="done")
 
     async with serving(slow) as served:
-        call = served.call()
+        # The same bytes to the server; but grpc.aio shows the headers of a unary call only together with its answer.
+        call = served.channel.unary_stream(f"/{PATH}")(StringValue().SerializeToString(), timeout=5)
         await is_committed.wait()
         async with asyncio.timeout(2):
             assert list(await call.initial_metadata()) == []
         assert not call.done()
         may_answer.set()
-        assert (await call).value == "done"
+        assert StringValue.FromString(await call.read()).value == "done"
 
 
 async def test_error_that_sent_nothing_has_no_headers_before_it() -> None:
@@ -327,15 +329,25 @@ async def test_failure_is_logged_louder_when_the_push_may_have_gone_out(
     assert expected.items() <= vars(line).items()
 
 
-async def test_request_that_is_no_protobuf_is_refused_by_grpc_itself() -> None:
-    """Known: such an error has no ErrorInfo, so helpers read it as `sent=maybe`, although nothing was sent."""
-    server = PushServer(
-        ServerConfig(listen="127.0.0.1:0"), [Provider(echo)], tracers=Tracing().tracers, metrics=Metrics("test")
-    )
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(server.address) as channel:
-            failure = await fail(channel.unary_unary(f"/{PATH}")(b"\xff\xff\xff", timeout=5))
-    finally:
-        await server.stop(1)
-    assert (failure.code, failure.reason) == (grpc.StatusCode.INTERNAL, "")
+async def test_request_that_is_no_protobuf_is_refused_like_any_other() -> None:
+    async with serving(echo) as served:
+        failure = await fail(served.channel.unary_unary(f"/{PATH}")(b"\xff\xff\xff", timeout=5))
+        assert (failure.code, failure.sent) == (grpc.StatusCode.INVALID_ARGUMENT, "no")
+        assert failure.message == "request: is no google.protobuf.StringValue [request.protobuf]"
+        assert served.counted("INVALID_REQUEST", "no") == 1
+    assert served.codes == ["INVALID_ARGUMENT"]
+
+
+async def test_request_over_the_limit_is_refused_by_grpc_itself() -> None:
+    async with serving(echo, max_message_bytes=2048) as served:
+        assert len((await served.channel.unary_unary(f"/{PATH}")(b"\n\x80\x0f" + b"x" * 1920, timeout=5))) > 1920
+        failure = await fail(served.channel.unary_unary(f"/{PATH}")(b"x" * 2049, timeout=5))
+        assert (failure.code, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "")
+        assert "larger than max" in failure.message
+        assert "2048" in failure.message
+
+
+async def test_unknown_method_is_refused_by_grpc_itself() -> None:
+    async with serving(echo) as served:
+        failure = await fail(served.channel.unary_unary("/test.v1.TestService/Undo")(b"", timeout=5))
+        assert (failure.code, failure.reason) == (grpc.StatusCode.UNIMPLEMENTED, "")

@@ -156,11 +156,6 @@ class RawServer:
         if self.failures:
             raise ExceptionGroup("scripts of the raw server", [e for e in self.failures if isinstance(e, Exception)])
 
-    @property
-    def open_count(self) -> int:
-        """How many connections are open."""
-        return len(self._open)
-
     async def wait_open(self, *, at_least: int = 0, at_most: int = 1_000_000) -> None:
         """Wait until so many connections are open."""
         while not at_least <= len(self._open) <= at_most:

@@ -54,7 +54,8 @@ async def refusal(world: World, request: PushRequest) -> list[tuple[str, str]]:
     with pytest.raises((InvalidRequest, UnknownApp, MessageTooLarge)) as raised:
         await push(world, request)
     assert world.calls == {}
-    return [(violation.field, violation.rule) for violation in raised.value.violations]
+    error: Any = raised.value
+    return [(violation.field, violation.rule) for violation in error.violations]
 
 
 # --- Which app.

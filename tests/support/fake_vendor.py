@@ -1,0 +1,169 @@
+"""A vendor without a network: the transport as a list of steps, one per attempt, and calls to send through a lane."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+import httpx
+from opentelemetry.trace import NoOpTracer
+
+from sidecar.delivery.admission import Admission
+from sidecar.delivery.call import Call
+from sidecar.delivery.deadline import Deadline
+from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.delivery.retry import RetryBudget, RetryPolicy
+from sidecar.errors import VendorBusy
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.tracing import SpanRecorder, Tracers
+from sidecar.transport.client import Limits, VendorClient
+from sidecar.transport.reply import Reply
+
+APP = "shop"
+BODY = b"body"
+BUSY = b"busy"
+
+# What the transport does with a request: asks for the body or not, answers or raises.
+Step = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+class FakeTransport(httpx.AsyncBaseTransport):
+    """Takes one step per request, in order; `bodies` are those that were given out."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self._steps = iter(steps)
+        self.requests = 0
+        self.bodies: list[bytes] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Take the next step."""
+        self.requests += 1
+        assert isinstance(request.stream, httpx.AsyncByteStream)
+        request.stream = _Noted(request.stream, self.bodies)
+        return await next(self._steps)(request)
+
+
+class _Noted(httpx.AsyncByteStream):
+    def __init__(self, stream: httpx.AsyncByteStream, bodies: list[bytes]) -> None:
+        self._stream = stream
+        self._bodies = bodies
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._bodies.append(chunk)
+            yield chunk
+
+
+async def ask(request: httpx.Request) -> None:
+    """Ask for the body, as a transport does that sends it."""
+    assert isinstance(request.stream, httpx.AsyncByteStream)
+    async for _ in request.stream:
+        pass
+
+
+def answers(body: bytes = b"ok", status: int = 200) -> Step:
+    """Send the body and answer."""
+
+    async def step(request: httpx.Request) -> httpx.Response:
+        await ask(request)
+        return httpx.Response(status, stream=httpx.ByteStream(body))
+
+    return step
+
+
+def raises(error: BaseException, *, is_asked: bool) -> Step:
+    """Raise, after the body was asked for or before."""
+
+    async def step(request: httpx.Request) -> httpx.Response:
+        if is_asked:
+            await ask(request)
+        raise error
+
+    return step
+
+
+def read(reply: Reply) -> str:
+    """Read an answer as a provider does: `busy` is a vendor that could not create the task."""
+    if reply.body == BUSY:
+        raise VendorBusy("busy")
+    return f"{reply.status} {reply.body.decode()}"
+
+
+class Countdown(Deadline):
+    """A deadline that says the given seconds in turn, the last one for ever."""
+
+    __slots__ = ("_answers",)
+
+    def __init__(self, *remaining_s: float) -> None:
+        self._answers = list(remaining_s)
+
+    def remaining_s(self) -> float:
+        """Return the next."""
+        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+
+
+def never() -> Countdown:
+    """Return a deadline that no test reaches."""
+    return Countdown(1000.0)
+
+
+@dataclass
+class Caller:
+    """Makes calls; `commits` counts the early headers that were sent."""
+
+    on_commit: Callable[[], Awaitable[None]] | None = None
+    commits: int = 0
+
+    def call(self, deadline: Deadline | None = None) -> Call:
+        """Start a call."""
+        tracers = Tracers(NoOpTracer(), NoOpTracer(), SpanRecorder())
+        trace = tracers.start_call("package.Service/Method", {}, is_requested=False)
+        return Call(deadline=deadline or never(), trace=trace, commit=self._commit)
+
+    async def _commit(self) -> None:
+        self.commits += 1
+        if self.on_commit is not None:
+            await self.on_commit()
+
+
+@dataclass
+class Bench:
+    """A lane before a fake transport, and what can be seen from outside."""
+
+    steps: Iterable[Step]
+    max_in_flight: int = 4
+    max_queue: int = 4
+    max_attempts: int = 3
+    budget_ratio: float = 0.2
+    waits: list[float] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=lambda: Metrics("test"))
+    on_sleep: Callable[[], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        self.transport = FakeTransport(self.steps)
+        self.admission = Admission(
+            max_in_flight=self.max_in_flight, max_queue=self.max_queue, retry_after_s=1.5
+        )
+        self.lane = Lane(
+            app=APP,
+            path="/push",
+            client=VendorClient(self.transport, "https://vendor.example/push", Limits(60, 60, 60, 1000)),
+            admission=self.admission,
+            policy=RetryPolicy(max_attempts=self.max_attempts, initial_backoff_s=0.1, max_backoff_s=2.0),
+            budget=RetryBudget(self.budget_ratio),
+            metrics=self.metrics,
+            sleep=self._sleep,
+            random=lambda: 0.5,
+        )
+
+    async def deliver(self, call: Call, *, is_repeatable_when_busy: bool = False) -> str:
+        """Deliver a call; returns its answer, with the attempts it took."""
+        delivered = await self.lane.deliver(call, Outgoing({}, BODY, is_repeatable_when_busy), read)
+        return f"{delivered.answer} x{delivered.attempts}"
+
+    def sample(self, name: str, **labels: str) -> float:
+        """Return a metric's value, 0 when it has none."""
+        return self.metrics.registry.get_sample_value(name, {"app": APP, **labels}) or 0.0
+
+    async def _sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        if self.on_sleep is not None:
+            await self.on_sleep()

@@ -124,7 +124,6 @@ async def test_code_to_one_device(stage: Stage, code: int, expected: tuple[str, 
         "attempts": str(calls),
         "vendor_code": str(code),
         "http_status": "200",
-        "push_id": "0",
         "seq": "7",
         "environment": "product",
     }

@@ -21,6 +21,9 @@ from sidecar.telemetry.tracing import Tracers
 # A caller asks for the trace of his own call by this metadata, and gets it in the trailer of the same name.
 TRACE_KEY = "push-sidecar-trace"
 
+# The C core of gRPC (C++, Python, ...) tells a server deadlines rounded up, by at most 1 %: 30 s become 30.1 s.
+_EXACT_SHARE = 0.99
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,7 +91,7 @@ class UnaryHandler:
         async def commit() -> None:
             await context.send_initial_metadata(())
 
-        timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s
+        timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s * _EXACT_SHARE
         return Call(
             deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
             trace=self._tracers.start_call(self._path, metadata, is_requested=TRACE_KEY in metadata),

@@ -185,7 +185,9 @@ async def test_cancelled_in_the_turn_of_the_close_is_cancelled() -> None:
     assert (admission.in_flight, admission.queued) == (1, 0)
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["enter", "late", "leave", "cancel", "turn"]), st.integers(0, 9)), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["enter", "late", "leave", "cancel", "turn"]), st.integers(0, 9)), max_size=60
+)
 
 
 @given(steps=STEPS, max_in_flight=st.integers(1, 3), max_queue=st.integers(0, 3))

@@ -139,9 +139,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.transport = FakeTransport(self.steps)
-        self.admission = Admission(
-            max_in_flight=self.max_in_flight, max_queue=self.max_queue, retry_after_s=1.5
-        )
+        self.admission = Admission(max_in_flight=self.max_in_flight, max_queue=self.max_queue, retry_after_s=1.5)
         self.lane = Lane(
             app=APP,
             path="/push",

@@ -30,11 +30,13 @@ def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
 
 
 def check(apps: Mapping[str, AppConfig]) -> None:
-    """Check what only this provider can: the classes of `code_classes`.
+    """Check what only this provider can: `app_id` and the classes of `code_classes`.
 
     Raises `ConfigError`.
     """
     for name, app in apps.items():
+        if ":" in app.app_id:
+            raise ConfigError(f"apps.{name}.app_id: must have no colon, which ends the user name in HTTP Basic")
         _code_classes(name, app)
 
 

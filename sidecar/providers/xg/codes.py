@@ -22,6 +22,7 @@ class CodeClass(StrEnum):
     PUSH_TASK_EXPIRED = "PUSH_TASK_EXPIRED"
     TARGET_UNKNOWN = "TARGET_UNKNOWN"
     VENDOR_BUSY = "VENDOR_BUSY"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"  # no documented code means it; an operator may learn which one does
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     VENDOR_INTERNAL = "VENDOR_INTERNAL"
 

@@ -44,6 +44,9 @@ REFUSED_BY_STATUS: Mapping[int, Reason] = {
     **dict.fromkeys((404, 405, 415, *range(300, 400)), Reason.ENDPOINT_REFUSED),
 }
 HTTP_TOO_MANY_REQUESTS = 429
+
+# In a request it asks for a new task (S1, token_list); in a refusal it names none.
+NO_PUSH_ID = "0"
 # A longer `Retry-After` is told as this: nobody waits longer, and protobuf's Duration has an end.
 MAX_RETRY_AFTER_S = 86_400.0
 
@@ -94,7 +97,7 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
         code=code,
         message=response.vendor_message,
         http_status=reply.status,
-        push_id=response.push_id,
+        push_id=response.push_id if response.push_id != NO_PUSH_ID else "",
         seq=response.seq,
         environment=_text(members.get("environment")) if response.environment else "",
         # Without a code nothing was read: a response would show the zeros of an acceptance.
@@ -123,11 +126,17 @@ def _by_code(code: int, response: pb.PushResponse, vendor: VendorAnswer, questio
         raise OutcomeUnknown(f"{said} to a push that is no list", cause="vendor_code", vendor=vendor)
     if code_class in _REFUSED_BY_CODE:
         raise VendorRefused(_REFUSED_BY_CODE[code_class], said, vendor=vendor, resource_type=_resource_type(question))
+    raise _failure_by_code(code_class, said, vendor, question)
+
+
+def _failure_by_code(code_class: CodeClass, said: str, vendor: VendorAnswer, question: Question) -> PushError:
     if code_class is CodeClass.VENDOR_BUSY:
-        raise VendorBusy(said, vendor=vendor)
+        return VendorBusy(said, vendor=vendor)
+    if code_class is CodeClass.QUOTA_EXCEEDED:
+        return _quota_exceeded(said, question.quota_retry_after_s, vendor, question)
     if code_class is CodeClass.VENDOR_INTERNAL:
-        raise VendorInternal(f"{said}: the push may have gone out", vendor=vendor)
-    raise OutcomeUnknown(f"{said}: the push may have gone out", cause="vendor_code", vendor=vendor)
+        return VendorInternal(f"{said}: the push may have gone out", vendor=vendor)
+    return OutcomeUnknown(f"{said}: the push may have gone out", cause="vendor_code", vendor=vendor)
 
 
 def _raise_for_target(target_code: int, vendor: VendorAnswer, question: Question) -> NoReturn:
@@ -137,14 +146,15 @@ def _raise_for_target(target_code: int, vendor: VendorAnswer, question: Question
     raise OutcomeUnknown(said, cause="target_code", vendor=vendor)
 
 
+def _quota_exceeded(said: str, after_s: float, vendor: VendorAnswer, question: Question) -> QuotaExceeded:
+    return QuotaExceeded(said, subject=f"app:{question.app}", retry_after_s=after_s, vendor=vendor)
+
+
 def _error_by_status(reply: Reply, question: Question, vendor: VendorAnswer) -> PushError:
     status = reply.status
     if status == HTTP_TOO_MANY_REQUESTS:
         after_s = _retry_after_s(reply.headers.get("retry-after", ""), question.quota_retry_after_s)
-        return QuotaExceeded(
-            "the vendor answered HTTP 429: its quota is spent", subject=f"app:{question.app}", retry_after_s=after_s,
-            vendor=vendor,
-        )  # fmt: skip
+        return _quota_exceeded("the vendor answered HTTP 429: its quota is spent", after_s, vendor, question)
     if (reason := REFUSED_BY_STATUS.get(status)) is not None:
         return VendorRefused(reason, f"the vendor's address answered HTTP {status}", vendor=vendor)
     what = "without a usable body" if _is_2xx(status) else "and no verdict"

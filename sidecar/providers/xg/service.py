@@ -102,8 +102,8 @@ class XgProvider:
         fitting = [app for app in self._apps.values() if not platform or app.platform == platform]
         if len(fitting) == 1:
             return fitting[0]
-        how_many = "several apps" if fitting else "no app"
-        raise UnknownApp(f"is empty, and {how_many} of the platform {platform or '(none given)'} are configured")
+        how_many = "several apps are" if fitting else "no app is"
+        raise UnknownApp(f"is empty, and {how_many} configured for the platform {platform or '(none given)'}")
 
 
 def _platform(request: pb.PushRequest) -> str:

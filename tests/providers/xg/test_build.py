@@ -18,7 +18,7 @@ from .world import new_call
 
 CLASSES = {
     "VENDOR_REJECTED", "CREDENTIALS_REFUSED", "CERTIFICATE_INVALID", "APP_NOT_REGISTERED", "PUSH_TASK_EXPIRED",
-    "TARGET_UNKNOWN", "VENDOR_BUSY", "OUTCOME_UNKNOWN", "VENDOR_INTERNAL",
+    "TARGET_UNKNOWN", "VENDOR_BUSY", "QUOTA_EXCEEDED", "OUTCOME_UNKNOWN", "VENDOR_INTERNAL",
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_any_failure_may_be_called_another(code: int, wanted: str) -> None:
     check({"shop": app(code_classes={code: wanted})})
 
 
-@pytest.mark.parametrize("wanted", ["ACCEPTED", "PARTIAL", "vendor_busy", "", "QUOTA_EXCEEDED", "NOT_SENT"])
+@pytest.mark.parametrize("wanted", ["ACCEPTED", "PARTIAL", "vendor_busy", "", "OVERLOADED", "NOT_SENT"])
 def test_no_failure_may_be_called_a_success_or_an_unknown_class(wanted: str) -> None:
     with pytest.raises(ConfigError) as raised:
         check({"shop": app(), "other": app(code_classes={10103: "VENDOR_BUSY", 10100: wanted})})
@@ -116,3 +116,8 @@ async def test_secret_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("X", raising=False)
     with pytest.raises(ConfigError, match=r"^apps\.shop\.secret_key_env: "):
         build({"shop": app()}, Metrics("0"))
+
+
+def test_app_id_with_a_colon_is_refused_since_basic_credentials_cannot_hold_it() -> None:
+    with pytest.raises(ConfigError, match=r"^apps\.shop\.app_id: must have no colon"):
+        check({"shop": app(app_id="15:00")})

@@ -62,7 +62,8 @@ def test_code_has_the_class_of_the_contract(code: int, code_class: CodeClass) ->
 
 
 def test_every_class_has_a_code_and_every_code_a_class() -> None:
-    assert set(CLASSES) == set(CodeClass)
+    # No documented code means that a quota is spent: the class is for operators who learn which one does.
+    assert set(CLASSES) == set(CodeClass) - {CodeClass.QUOTA_EXCEEDED}
     assert sorted(code for codes in CLASSES.values() for code in codes) == [0, *DOCUMENTED]
 
 

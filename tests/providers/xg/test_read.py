@@ -360,6 +360,12 @@ def test_configuration_can_reclass_a_code(code: int, code_class: CodeClass, expe
     assert verdict(answer(10105), code_classes={code: code_class}) == "CERTIFICATE_INVALID"
 
 
+def test_code_that_is_called_a_spent_quota_tells_the_configured_wait() -> None:
+    error = failure(answer(10999), code_classes={10999: CodeClass.QUOTA_EXCEEDED})
+    assert isinstance(error, QuotaExceeded)
+    assert (error.sent, error.retry_after_s, error.subject) == ("no", QUOTA_RETRY_AFTER_S, "app:shop")
+
+
 def test_reclassed_code_still_counts_only_under_2xx_and_4xx() -> None:
     classes = {10100: CodeClass.VENDOR_BUSY}
     assert verdict(answer(10100), status=404, code_classes=classes) == "VENDOR_BUSY"

@@ -90,9 +90,9 @@ async def test_app_is_the_named_one_or_the_only_one_of_the_platform(
         ({"shop": "android"}, android(app="SHOP"), "names no configured app"),
         ({"shop": "android"}, android(app=" shop"), "names no configured app"),
         ({"shop": "android"}, ios(app="phone"), "names no configured app"),
-        ({"shop": "android", "other": "android"}, android(), "several apps of the platform android"),
-        ({"shop": "android"}, ios(), "no app of the platform ios"),
-        ({"phone": "ios"}, android(), "no app of the platform android"),
+        ({"shop": "android", "other": "android"}, android(), "several apps are configured for the platform android"),
+        ({"shop": "android"}, ios(), "no app is configured for the platform ios"),
+        ({"phone": "ios"}, android(), "no app is configured for the platform android"),
     ],
 )
 async def test_app_that_cannot_be_told_is_unknown(

@@ -39,7 +39,7 @@ type PushServiceClient interface {
 	//     UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
 	//   - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
 	//   - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
 	//     `google.rpc.QuotaFailure`). Not sent.
@@ -47,6 +47,8 @@ type PushServiceClient interface {
 	//   - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
 	//   - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
 	//   - CANCELLED: made by the caller's own library when it hangs up.
+	//
+	// Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
 	Push(ctx context.Context, in *PushRequest, opts ...grpc.CallOption) (*PushResponse, error)
 }
 
@@ -85,7 +87,7 @@ type PushServiceServer interface {
 	//     UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
 	//   - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
 	//   - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
 	//     `google.rpc.QuotaFailure`). Not sent.
@@ -93,6 +95,8 @@ type PushServiceServer interface {
 	//   - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
 	//   - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
 	//   - CANCELLED: made by the caller's own library when it hangs up.
+	//
+	// Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
 	Push(context.Context, *PushRequest) (*PushResponse, error)
 	mustEmbedUnimplementedPushServiceServer()
 }

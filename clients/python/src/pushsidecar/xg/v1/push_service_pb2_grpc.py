@@ -61,7 +61,7 @@ class PushServiceServicer(object):
         UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
         - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
         PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-        - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+        - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
         - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
         - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
         `google.rpc.QuotaFailure`). Not sent.
@@ -69,6 +69,8 @@ class PushServiceServicer(object):
         - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
         - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
         - CANCELLED: made by the caller's own library when it hangs up.
+
+        Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class PushServiceStub:
         UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
       - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
         PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-      - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+      - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
       - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
         `google.rpc.QuotaFailure`). Not sent.
@@ -54,6 +54,8 @@ class PushServiceStub:
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
       - CANCELLED: made by the caller's own library when it hangs up.
+
+    Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
     """
 
 @_typing.type_check_only
@@ -74,7 +76,7 @@ class PushServiceAsyncStub(PushServiceStub):
         UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
       - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
         PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-      - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+      - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
       - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
         `google.rpc.QuotaFailure`). Not sent.
@@ -82,6 +84,8 @@ class PushServiceAsyncStub(PushServiceStub):
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
       - CANCELLED: made by the caller's own library when it hangs up.
+
+    Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
     """
 
 class PushServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -105,7 +109,7 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
             UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
           - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
             PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
-          - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`; for a list with the `PushResponse`).
+          - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
           - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
           - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
             `google.rpc.QuotaFailure`). Not sent.
@@ -113,6 +117,8 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
           - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
           - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
           - CANCELLED: made by the caller's own library when it hangs up.
+
+        Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
         """
 
 def add_PushServiceServicer_to_server(servicer: PushServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

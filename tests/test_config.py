@@ -1,6 +1,8 @@
 """The configuration: every key, and what is said about what is wrong with it."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import yaml
 
 from sidecar.config import AppConfig, Config, ConfigError, Secret, load, read_secret
+from tests.support.process import ROOT
 
 SECRET = "planted-secret-0f3a"
 APP: dict[str, Any] = {
@@ -435,3 +438,35 @@ def test_records_cannot_be_changed(tmp_path: Path) -> None:
     assert isinstance(config, Config)
     with pytest.raises(AttributeError):
         config.server.listen = "x"
+
+
+# The documentation.
+
+DOCUMENT = ROOT / "docs" / "configuration.md"
+GENERATOR = [sys.executable, str(ROOT / "docs" / "generate_configuration.py"), "--check"]
+
+
+def test_documented_keys_are_current() -> None:
+    checked = subprocess.run(GENERATOR, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_every_key_is_documented_with_its_variable() -> None:
+    text = DOCUMENT.read_text()
+    for section, keys in DEFAULTS.items():
+        for key in keys:
+            assert f"| `{key}` |" in text
+            assert f"| `PUSH_SIDECAR_{section.upper()}__{key.upper()}` |" in text
+    for key in (*AppConfig.__struct_fields__, *(f"retry.{key}" for key in RETRY_DEFAULTS)):
+        if key != "retry":
+            assert f"| `{key}` |" in text
+            assert f"| `PUSH_SIDECAR_APPS__NAME__{key.upper().replace('.', '__')}` |" in text
+
+
+def test_documented_example_loads(tmp_path: Path) -> None:
+    _, _, rest = DOCUMENT.read_text().partition("```yaml\n")
+    key_file = tmp_path / "key"
+    key_file.write_text(SECRET)
+    example = rest.partition("```")[0].replace("/run/secrets/shop-android", str(key_file))
+    config = load(write(tmp_path, example), {"SHOP_IOS_SECRET_KEY": SECRET})
+    assert {name: app.platform for name, app in config.apps.items()} == {"shop-android": "android", "shop-ios": "ios"}

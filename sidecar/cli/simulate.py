@@ -9,14 +9,17 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
-from sidecar.simulator import Quota, Simulator
+if TYPE_CHECKING:
+    from sidecar.simulator import Simulator
 
 _DEFAULT_HOST = "127.0.0.1"
 _DEFAULT_PORT = 8443
 _MAX_PORT = 65535
+_DEFAULT_QUOTA = 30
 
 _EPILOG = """\
 examples:
@@ -63,8 +66,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--quota",
         metavar="N",
         type=_read_quota,
-        default=Quota().limit,
-        help="pushes to all and to tags in an hour per app, or none (default 30, as documented)",
+        default=_DEFAULT_QUOTA,
+        help="pushes to all and to tags in an hour per app, or none (default %(default)s, as documented)",
     )
     parser.set_defaults(run=run)
 
@@ -76,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _run(args: argparse.Namespace) -> int:
+    from sidecar.simulator import Quota, Simulator  # noqa: PLC0415  # needs `cryptography`, which no other verb does
+
     host, port = args.listen
     if args.no_tls and args.ca_out is not None:
         print("push-sidecar simulate: --ca-out needs TLS; leave out --no-tls", file=sys.stderr)
@@ -96,14 +101,14 @@ async def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _place_ca(simulator: Simulator, ca_out: Path | None) -> Path:
+def _place_ca(simulator: "Simulator", ca_out: Path | None) -> Path:
     if ca_out is None:
         return simulator.ca_file
     shutil.copyfile(simulator.ca_file, ca_out)
     return ca_out.absolute()
 
 
-def _describe(simulator: Simulator, ca_file: Path | None) -> str:
+def _describe(simulator: "Simulator", ca_file: Path | None) -> str:
     """Return what to know and what to do next; the secret keys are no secrets."""
     tls = "" if ca_file is None else f"\n  CA       {ca_file}"
     apps = "".join(
@@ -121,7 +126,7 @@ What it received:  {curl} {simulator.base_url}/_sim/requests
 Stop it:           Ctrl-C"""
 
 
-def _snippet(simulator: Simulator, ca_file: Path | None) -> str:
+def _snippet(simulator: "Simulator", ca_file: Path | None) -> str:
     lines = ["  apps:"]
     for app in simulator.apps.values():
         secret_key_file = simulator.directory / f"{app.app_id}.secret"

@@ -22,7 +22,6 @@ PROVIDER: Final = "push_sidecar.provider"
 AUDIENCE: Final = "push_sidecar.audience"
 REASON: Final = "push_sidecar.reason"
 SENT: Final = "push_sidecar.sent"
-ATTEMPTS: Final = "push_sidecar.attempts"
 VENDOR_CODE: Final = "push_sidecar.vendor_code"
 CONNECTION_REUSED: Final = "push_sidecar.connection_reused"
 

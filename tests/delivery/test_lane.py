@@ -20,7 +20,7 @@ from sidecar.errors import (
     VendorBusy,
 )
 from sidecar.transport.reply import Reply
-from tests.support.fake_vendor import BODY, BUSY, Bench, Caller, Countdown, Step, answers, raises, read
+from tests.support.fake_vendor import BODY, BUSY, Bench, Caller, Countdown, Step, answers, ask, raises, read
 from tests.support.raw_server import turns
 
 NOT_REACHED = raises(httpx.ConnectError("refused"), is_asked=False)
@@ -182,8 +182,7 @@ async def test_early_headers_cut_short_by_a_lost_connection_are_sent_before_the_
         committed.append(f"before {len(bench.transport.bodies)} bodies")
 
     async def loses_the_connection_meanwhile(request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        asking = asyncio.create_task(anext(aiter(request.stream)))
+        asking = asyncio.create_task(ask(request))
         await started.wait()
         asking.cancel()
         await asyncio.wait({asking})
@@ -196,14 +195,14 @@ async def test_early_headers_cut_short_by_a_lost_connection_are_sent_before_the_
 
 async def test_transport_that_still_runs_after_its_failure_cannot_send_any_more() -> None:
     go = asyncio.Event()
-    late: list[asyncio.Task[bytes]] = []
+    late: list[asyncio.Task[None]] = []
 
     async def on_commit() -> None:
         if not go.is_set():
             await go.wait()
 
     async def fails_but_keeps_asking(request: httpx.Request) -> httpx.Response:
-        late.append(asyncio.ensure_future(anext(aiter(request.stream))))  # type: ignore[arg-type]
+        late.append(asyncio.create_task(ask(request)))
         await turns(2)
         raise httpx.ReadError("gone")
 
@@ -249,7 +248,7 @@ async def test_overload_is_told_at_once() -> None:
         await bench.deliver(Caller().call())
     assert (overloaded.value.retry_after_s, overloaded.value.attempts) == (1.5, 0)
     go.set()
-    assert await asyncio.gather(first, second) == ["200 ok x1", "200 ok x1"]
+    assert [await first, await second] == ["200 ok x1", "200 ok x1"]
     assert bench.sample("push_sidecar_queue_wait_seconds_count") == 1, "only the second call waited"
     assert bench.sample("push_sidecar_in_flight") == 0
 
@@ -308,24 +307,25 @@ def test_push_goes_out_again_only_where_nothing_was_pushed(
 ) -> None:
     async def run() -> None:
         bench, caller = Bench([STEPS[name] for name in names], max_attempts=max_attempts), Caller()
+        error: PushError | None = None
         try:
             await bench.deliver(caller.call(), is_repeatable_when_busy=is_repeatable_when_busy)
-            outcome = "ok"
-        except PushError as error:
-            outcome = error.reason.value
-            assert error.attempts == bench.transport.requests
-            assert error.sent is (Sent.MAYBE if "lost" in made(bench) else Sent.NO)
+        except PushError as raised:
+            error = raised
         repeatable = {"not reached", "busy"} if is_repeatable_when_busy else {"not reached"}
-        expected = next((i for i, name in enumerate(names[:max_attempts]) if name not in repeatable), max_attempts - 1)
-        assert bench.transport.requests == expected + 1
-        last = {"not reached": "NOT_SENT", "lost": "OUTCOME_UNKNOWN", "busy": "VENDOR_BUSY", "ok": "ok"}
-        assert outcome == last[names[expected]]
-        assert len(bench.transport.bodies) == sum(name != "not reached" for name in made(bench))
+        count = next((i for i, name in enumerate(names[:max_attempts], 1) if name not in repeatable), max_attempts)
+        made = names[:count]
+        assert bench.transport.requests == count
+        assert len(bench.transport.bodies) == sum(name != "not reached" for name in made)
         assert caller.commits == min(1, len(bench.transport.bodies))
         assert bench.admission.in_flight == 0
-
-    def made(bench: Bench) -> list[str]:
-        return names[: bench.transport.requests]
+        told = (error.reason.value, error.sent, error.attempts) if error else None
+        assert told == {
+            "not reached": ("NOT_SENT", Sent.NO, count),
+            "lost": ("OUTCOME_UNKNOWN", Sent.MAYBE, count),
+            "busy": ("VENDOR_BUSY", Sent.NO, count),
+            "ok": None,
+        }.get(made[-1])
 
     asyncio.run(run())
 

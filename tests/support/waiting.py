@@ -3,9 +3,21 @@
 import asyncio
 from collections.abc import Callable
 
+import aiohttp
+
 
 async def until(is_true: Callable[[], bool], timeout_s: float = 10) -> None:
     """Wait until something is true, looking every 5 ms; fails after the time-out."""
     async with asyncio.timeout(timeout_s):
         while not is_true():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+async def until_metric(admin_address: str, line: str, timeout_s: float = 10) -> None:
+    """Wait until a sidecar's `/metrics` has a line."""
+    async with asyncio.timeout(timeout_s), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"http://{admin_address}/metrics") as answer:
+                if line in await answer.text():
+                    return
             await asyncio.sleep(0.005)

@@ -57,7 +57,7 @@ async def test_no_cookie_is_kept(tls: ssl.SSLContext, authority: Authority) -> N
             await connection.read_request()
             await connection.answer(headers="set-cookie: session=1; Path=/\r\n")
 
-    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file) as client:
+    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file, host="localhost") as client:
         await client.push()
         await client.push()
         assert "cookie" not in [name for request in server.requests for name, _ in request.headers]

@@ -1,0 +1,231 @@
+"""The sidecar as a process: it starts or says why not, and on SIGTERM it drains without losing a push."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
+from sidecar.app import Sidecar
+from sidecar.config import Config, ConfigError
+from sidecar.simulator import Simulator
+from tests.support.collector import Collector, grpc_collector
+from tests.support.failures import failure_of
+from tests.support.process import ServeProcess, serve_process
+from tests.support.running import METHOD, android, write_config
+from tests.support.waiting import until, until_metric
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Served:
+    """A process, and channels to it that are already open."""
+
+    def __init__(self, process: ServeProcess, channel: grpc.aio.Channel, health: grpc.aio.Channel, admin: str) -> None:
+        self.process = process
+        self.push = PushServiceStub(channel).Push
+        self._health = health_pb2_grpc.HealthStub(health)
+        self.admin = admin
+
+    async def health(self, name: str) -> int:
+        answer = await self._health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
+        return int(answer.status)
+
+    async def http_status(self, path: str) -> int:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self.admin}{path}") as answer:
+            return answer.status
+
+
+@asynccontextmanager
+async def served(config: Path, environment: dict[str, str] | None = None) -> AsyncIterator[Served]:
+    async with serve_process(config, environment) as process:
+        line = await process.wait_for("serving")
+        options = (("grpc.enable_retries", 0),)
+        async with (
+            grpc.aio.insecure_channel(line["grpc"], options) as channel,
+            grpc.aio.insecure_channel(line["health"], options) as health,
+        ):
+            await channel.channel_ready()
+            await health.channel_ready()
+            yield Served(process, channel, health, line["admin"])
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with grpc_collector() as receiving:
+        yield receiving
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_stop_drains_what_was_started_and_refuses_what_waits(
+    vendor: Simulator, tmp_path: Path, number: signal.Signals
+) -> None:
+    async with served(write_config(tmp_path, vendor, app={"max_in_flight": 1})) as on:
+        assert await on.health("") == SERVING
+        assert await on.http_status("/readyz") == 200
+        in_flight = on.push(android("fault-latency-1"), timeout=10)
+        await until(lambda: vendor.received == 1)
+        waiting = on.push(android(), timeout=10)
+        await until_metric(on.admin, 'push_sidecar_queued{app="shop"} 1.0')
+
+        on.process.send_signal(number)
+        await on.process.wait_for("stopping")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await waiting
+        failure = failure_of(caught.value)
+        assert (failure.code, failure.reason, failure.sent) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", "no")
+
+        assert not in_flight.done()
+        assert await on.health("") == NOT_SERVING
+        assert await on.health("pushsidecar.xg.v1.PushService") == NOT_SERVING
+        assert await on.health("liveness") == SERVING
+        assert await on.http_status("/readyz") == 503
+        assert await on.http_status("/healthz") == 200
+        host, _, port = (await on.process.wait_for("serving"))["grpc"].rpartition(":")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(host, int(port))
+
+        assert (await in_flight).attempts == 1
+        assert await on.process.wait() == 0
+        assert on.process.lines[-1]["event"] == "stopped"
+        assert on.process.text == ""
+    assert vendor.delivered == 1
+
+
+async def test_stop_waits_for_the_answer_of_a_call_whose_caller_has_gone(
+    vendor: Simulator, tmp_path: Path, collector: Collector
+) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    async with served(write_config(tmp_path, vendor), environment) as on:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await on.push(android("fault-latency-1"), timeout=0.3)
+        assert failure_of(caught.value).reason == "DEADLINE"
+        on.process.send_signal(signal.SIGTERM)
+        assert await on.process.wait() == 0
+        events = [line["event"] for line in on.process.lines]
+        assert events.index("stopping") < events.index("late vendor answer") < events.index("stopped")
+        late = await on.process.wait_for("late vendor answer")
+        assert (late["app"], late["reason"]) == ("shop", "OK")
+    server, client = collector.spans
+    assert (server.name, client.name, client.parent_id) == (METHOD, "POST /v3/push/app", server.span_id)
+    assert late["trace_id"] == server.trace_id
+    assert client.end_ns > server.end_ns
+
+
+async def test_second_signal_changes_nothing(vendor: Simulator, tmp_path: Path) -> None:
+    async with served(write_config(tmp_path, vendor)) as on:
+        in_flight = on.push(android("fault-latency-0.5"), timeout=10)
+        await until(lambda: vendor.received == 1)
+        for _ in range(2):
+            on.process.send_signal(signal.SIGTERM)
+            await on.process.wait_for("stopping")
+        assert (await in_flight).attempts == 1
+        assert await on.process.wait() == 0
+
+
+async def test_idle_sidecar_stops_at_once(vendor: Simulator, tmp_path: Path) -> None:
+    async with served(write_config(tmp_path, vendor)) as on:
+        await on.push(android(), timeout=10)
+        on.process.send_signal(signal.SIGTERM)
+        assert await on.process.wait(timeout=3) == 0
+
+
+async def test_collector_that_never_answers_costs_no_push_and_no_clean_exit(vendor: Simulator, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+        async with served(write_config(tmp_path, vendor), environment) as on:
+            for _ in range(20):
+                assert (await on.push(android(), timeout=10)).attempts == 1
+            on.process.send_signal(signal.SIGTERM)
+            assert await on.process.wait() == 0
+            assert on.process.lines[-1]["event"] == "stopped"
+
+
+async def test_unix_socket_is_removed_at_the_exit(vendor: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "push.sock"
+    environment = {"PUSH_SIDECAR_SERVER__LISTEN": f"unix:{path}"}
+    async with served(write_config(tmp_path, vendor), environment) as on:
+        assert (await on.push(android(), timeout=10)).attempts == 1
+        assert path.is_socket()
+        on.process.send_signal(signal.SIGTERM)
+        assert await on.process.wait() == 0
+    assert not path.exists()
+
+
+async def test_process_that_was_killed_can_be_started_again_on_its_socket(vendor: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "push.sock"
+    environment = {"PUSH_SIDECAR_SERVER__LISTEN": f"unix:{path}"}
+    config = write_config(tmp_path, vendor)
+    async with served(config, environment) as on:
+        on.process.send_signal(signal.SIGKILL)
+        assert await on.process.wait() == -signal.SIGKILL
+    assert path.is_socket()
+    async with served(config, environment) as on:
+        assert (await on.push(android(), timeout=10)).attempts == 1
+
+
+# What refuses to start.
+
+
+async def refusal(config: Path, environment: dict[str, str] | None = None) -> str:
+    """Start what must end with status 2 and without a traceback; returns the first line."""
+    async with serve_process(config, environment, is_ready=False) as process:
+        assert await process.wait() == 2
+        assert "Traceback" not in process.text
+        assert "serving" not in {line["event"] for line in process.lines}
+        # gRPC's core writes lines of its own.
+        first, second = [line for line in process.text.splitlines() if line.startswith("push-sidecar: ")]
+    assert second == "push-sidecar: `push-sidecar check` reports what is wrong"
+    return first
+
+
+async def test_busy_port_is_named(vendor: Simulator, tmp_path: Path) -> None:
+    config = write_config(tmp_path, vendor)
+    async with served(config) as on:
+        address = (await on.process.wait_for("serving"))["grpc"]
+        said = await refusal(config, {"PUSH_SIDECAR_SERVER__LISTEN": address})
+    assert said == f"push-sidecar: server.listen: {address} cannot be bound: is another process using it?"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"PUSH_SIDECAR_LOG__LEVEL": "loud"}, "PUSH_SIDECAR_LOG__LEVEL: log.level: Invalid enum value 'loud'"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: only otlp and none are supported, not 'zipkin'"),
+        ({"PUSH_SIDECAR_APPS__SHOP__CODE_CLASSES": "{10100: FINE}"}, "apps.shop.code_classes.10100: must be one of "),
+    ],
+)
+async def test_wrong_configuration_is_named(
+    vendor: Simulator, tmp_path: Path, environment: dict[str, str], said: str
+) -> None:
+    assert (await refusal(write_config(tmp_path, vendor), environment)).startswith(f"push-sidecar: {said}")
+
+
+async def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    assert await refusal(path) == f"push-sidecar: {path}: No such file or directory"
+
+
+@pytest.mark.parametrize("apps", [{}, {"second": {}}], ids=["alone", "after-another"])
+async def test_ca_file_that_is_none_refuses_to_start(
+    configure: Callable[..., Config], tmp_path: Path, apps: dict[str, Any]
+) -> None:
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate")
+    apps = {name: {**app, "ca_file": str(broken)} for name, app in apps.items()}
+    changes: dict[str, Any] = {"apps": apps} if apps else {"app": {"ca_file": str(broken)}}
+    name = next(iter(apps), "shop")
+    with pytest.raises(ConfigError, match=rf"^apps\.{name}\.ca_file: cannot be used: "):
+        async with Sidecar(configure(**changes), {}):
+            pytest.fail("it started")

@@ -71,7 +71,14 @@ class Lane:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._app = app
-        self._path = path
+        self._span_name = f"POST {path}"
+        self._span_attributes: dict[str, str | int] = {
+            names.HTTP_REQUEST_METHOD: "POST",
+            names.URL_FULL: client.url,
+            names.URL_TEMPLATE: path,
+            names.SERVER_ADDRESS: client.host,
+            names.SERVER_PORT: client.port,
+        }
         self._client = client
         self._admission = admission
         self._policy = policy
@@ -183,9 +190,7 @@ class Lane:
     async def _attempt(
         self, call: Call, outgoing: Outgoing, stream: BodyStream, read: Callable[[Reply], T], attempt: int
     ) -> _Answered[T]:
-        span = call.trace.start_attempt(
-            host=self._client.host, port=self._client.port, path=self._path, resend_count=attempt - 1
-        )
+        span = call.trace.start_attempt(self._span_name, self._span_attributes, resend_count=attempt - 1)
         started = time.perf_counter()
         attributes: dict[str, str | int | bool] = {}
         notes = ConnectionNotes()

@@ -14,6 +14,7 @@ HTTP_REQUEST_RESEND_COUNT: Final = "http.request.resend_count"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+URL_FULL: Final = "url.full"
 URL_TEMPLATE: Final = "url.template"
 
 # Ours.

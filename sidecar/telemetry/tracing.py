@@ -81,22 +81,15 @@ class CallTrace:
         if self.span.is_recording():
             self._tracer.start_span(name, context=self._context, start_time=started_ns).end()
 
-    def start_attempt(self, *, host: str, port: int, path: str, resend_count: int) -> trace.Span:
+    def start_attempt(self, name: str, attributes: Mapping[str, str | int], *, resend_count: int) -> trace.Span:
         """Start the client span of a call to the vendor; `resend_count` is 0 for the first."""
         if not self.span.is_recording():
             # No sampler keeps a child alone, and to ask it for each costs as much as a span.
             return trace.INVALID_SPAN
-        attributes: dict[str, str | int] = {
-            names.HTTP_REQUEST_METHOD: "POST",
-            names.URL_TEMPLATE: path,
-            names.SERVER_ADDRESS: host,
-            names.SERVER_PORT: port,
-        }
+        span = self._tracer.start_span(name, context=self._context, kind=SpanKind.CLIENT, attributes=attributes)
         if resend_count:
-            attributes[names.HTTP_REQUEST_RESEND_COUNT] = resend_count
-        return self._tracer.start_span(
-            f"POST {path}", context=self._context, kind=SpanKind.CLIENT, attributes=attributes
-        )
+            span.set_attribute(names.HTTP_REQUEST_RESEND_COUNT, resend_count)
+        return span
 
     def end(self, attributes: Mapping[str, str | int], *, is_error: bool) -> None:
         """End the server span."""

@@ -51,6 +51,11 @@ class VendorClient:
         }
 
     @property
+    def url(self) -> str:
+        """The vendor's address; it holds no secret."""
+        return str(self._url)
+
+    @property
     def host(self) -> str:
         """The vendor's host name."""
         return self._url.host

@@ -4,19 +4,16 @@ It owns commands, and says what to install where a toolchain is missing.
 """
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.support.toolchains import find_tool, run_tool
 
 ROOT: Final = Path(__file__).parents[2]
 CLIENTS: Final = ROOT / "clients"
-BUILD_TIMEOUT_S: Final = 600
 
 
 @dataclass(frozen=True)
@@ -33,18 +30,17 @@ def build(language: str, folder: Path) -> Programs:
 
 
 def _build_go(folder: Path) -> Programs:
-    go = _find("go", "Go 1.26 or newer is missing: https://go.dev/dl")
+    go = find_tool("go")
     for name in ("interop", "example"):
-        _run(go, "build", "-o", str(folder / name), f"./{name}", cwd=CLIENTS / "go")
+        run_tool(go, "build", "-o", str(folder / name), f"./{name}", cwd=CLIENTS / "go")
     example = str(folder / "example")
     return Programs((str(folder / "interop"),), lambda target, token: (example, "-address", target, token))
 
 
 def _build_java(_folder: Path) -> Programs:
-    advice = "is missing: JDK 17 and Maven 3.8 or newer, https://adoptium.net and https://maven.apache.org"
-    java, maven = _find("java", f"java {advice}"), _find("mvn", f"mvn {advice}")
+    java, maven = find_tool("java"), find_tool("mvn")
     # Into Maven's own folder, so that the next build is quick.
-    _run(maven, "--quiet", "--batch-mode", "package", "-DskipTests", cwd=CLIENTS / "java")
+    run_tool(maven, "--quiet", "--batch-mode", "package", "-DskipTests", cwd=CLIENTS / "java")
     target = CLIENTS / "java" / "target"
     path = os.pathsep.join((str(target / "classes"), str(target / "test-classes"), str(target / "dependency" / "*")))
     base = (java, "-cp", path)
@@ -62,17 +58,3 @@ def _build_python(_folder: Path) -> Programs:
 
 _BUILDERS: Final = {"go": _build_go, "java": _build_java, "python": _build_python}
 LANGUAGES: Final = tuple(_BUILDERS)
-
-
-def _find(command: str, advice: str) -> str:
-    found = shutil.which(command)
-    if found is not None:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(advice)
-    pytest.skip(advice)
-
-
-def _run(*command: str, cwd: Path) -> None:
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=BUILD_TIMEOUT_S)
-    assert result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}{result.stderr}"

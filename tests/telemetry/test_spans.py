@@ -65,6 +65,7 @@ async def test_success(traced: Traced, collector: Collector, vendor: Simulator) 
     assert (server.status, client.status, client.name) == ("unset", "unset", "POST /v3/push/app")
     assert client.attributes == {
         "http.request.method": "POST",
+        "url.full": f"https://127.0.0.1:{vendor.port}/v3/push/app",
         "url.template": "/v3/push/app",
         "server.address": "127.0.0.1",
         "server.port": vendor.port,

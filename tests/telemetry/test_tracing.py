@@ -25,7 +25,7 @@ def tracing() -> Tracing:
 
 
 def attempt(call: CallTrace, resend_count: int = 0, *, is_error: bool = False) -> None:
-    span = call.start_attempt(host="vendor", port=443, path="/v3/push/app", resend_count=resend_count)
+    span = call.start_attempt("POST /v3/push/app", {"server.port": 443}, resend_count=resend_count)
     end_attempt(span, {}, [(names.EVENT_BODY_SENT, 1)], is_error=is_error)
 
 
@@ -51,7 +51,7 @@ def test_recorded_trace_has_parents_statuses_attributes_and_events(tracing: Trac
 
 def test_nothing_is_kept_once_it_was_taken(tracing: Tracing) -> None:
     call = start(tracing)
-    late = call.start_attempt(host="vendor", port=443, path="/", resend_count=0)
+    late = call.start_attempt("POST /", {"server.port": 443}, resend_count=0)
     call.end({}, is_error=False)
     assert call.recorded() is not None
     assert tracing.kept == 0

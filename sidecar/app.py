@@ -10,12 +10,15 @@ from typing import Self
 
 from sidecar import __version__
 from sidecar.config import Config
-from sidecar.providers.registry import build_providers
+from sidecar.delivery.build import tls_context
+from sidecar.providers.registry import build_providers, check_providers
+from sidecar.server.address import check_addresses, probe_addresses
 from sidecar.server.admin import AdminServer
 from sidecar.server.health import HealthServer
 from sidecar.server.server import PushServer
-from sidecar.telemetry.export import build_traces
+from sidecar.telemetry.export import build_traces, check_environment
 from sidecar.telemetry.metrics import Metrics
+from sidecar.transport.prove import prove
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class Sidecar:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Start everything; what is put on `stack` stops it, the last put first."""
         config = self._config
+        check_addresses(config)
+        probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
         providers = build_providers(config, self.metrics)
@@ -84,3 +89,22 @@ def stop_signal() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
+
+
+def check_config(config: Config) -> None:
+    """Make every check that needs no listener and no vendor, and build nothing that stays.
+
+    Raises `ConfigError`.
+    """
+    check_addresses(config)
+    check_providers(config)
+    check_environment()
+
+
+async def prove_addresses(config: Config) -> dict[str, str | None]:
+    """Prove every app's vendor by a TLS handshake; returns what is wrong by app, None where nothing is."""
+    proofs = (
+        prove(app.base_url, tls=tls_context(name, app), proxy=app.proxy, timeout_s=app.connect_timeout_s)
+        for name, app in config.apps.items()
+    )
+    return dict(zip(config.apps, await asyncio.gather(*proofs), strict=True))

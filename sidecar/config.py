@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -46,6 +46,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The gRPC listener for callers."""
 
     listen: Annotated[str, Meta(description="Address for callers: `host:port`, or `unix:/path`.")] = "127.0.0.1:50051"
+    socket_mode: Annotated[
+        str,
+        Meta(
+            pattern="^0?[0-7]{3}$",
+            description="Mode of a unix socket, in octal digits. Its directory decides who can reach it.",
+        ),
+    ] = "0666"
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection, so that grpcurl needs no proto files.")] = True
     so_reuseport: Annotated[
         bool, Meta(description="Let several processes bind the same port. Off: a busy port refuses to start.")
@@ -243,7 +250,19 @@ def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:
         if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", what):
             key = f"{key}.{field[2]}".removeprefix(".")
             what = "no such key" if field[1] == "contains unknown" else "is required"
+        elif what.startswith("Expected `str`") and what.endswith(("`int`", "`float`", "`bool`")):
+            what += ": put it in quotes"
+        elif what.startswith("Invalid enum value"):
+            what = f"must be one of {', '.join(_choices(kind, key.removeprefix(prefix)))}"
         raise ConfigError(f"{source.of(key)}: {key}{': ' if key else ''}{what}") from None
+
+
+def _choices(kind: Any, key: str) -> tuple[str, ...]:
+    """Return the values that a key of a record may have."""
+    for name in key.removeprefix(".").split("."):
+        kind = get_type_hints(kind)[name]
+    choices: tuple[str, ...] = get_args(kind)
+    return choices
 
 
 def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], source: Source) -> None:

@@ -23,8 +23,8 @@ ARROWS: dict[str, set[str]] = {
     "providers": {".", "config", "delivery", "errors", "telemetry", "transport"},
     "server": {"config", "delivery", "errors", "providers", "telemetry"},
     "simulator": set(),
-    "app": {".", "config", "providers", "server", "telemetry"},
-    "cli": {"app", "config", "providers", "simulator", "telemetry"},
+    "app": {".", "config", "delivery", "providers", "server", "telemetry", "transport"},
+    "cli": {"app", "config", "simulator", "telemetry"},
     "__main__": {".", "cli"},
     ".": set(),
 }

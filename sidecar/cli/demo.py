@@ -4,7 +4,6 @@ It runs a simulator and a sidecar of its own, on free ports, and needs no accoun
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,13 +91,13 @@ async def run() -> int:
     from rich.console import Console  # noqa: PLC0415  # `serve` imports none of it
 
     from sidecar.app import Sidecar  # noqa: PLC0415
-    from sidecar.cli.simulated import simulated  # noqa: PLC0415
+    from sidecar.cli.simulated import simulated, simulated_environment  # noqa: PLC0415
     from sidecar.config import load  # noqa: PLC0415
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
     free_ports = {f"PUSH_SIDECAR_{name}__LISTEN": "127.0.0.1:0" for name in ("SERVER", "HEALTH", "ADMIN")}
     async with simulated() as (simulator, config_file):
-        config = load(config_file, {**os.environ, **free_ports})
+        config = load(config_file, simulated_environment() | free_ports)
         async with Sidecar(config) as sidecar, connect_async(sidecar.grpc_address) as channel:
             stub = PushServiceStub(channel)
             console.print(f"sidecar on {sidecar.grpc_address}, simulated vendor on {simulator.base_url}\n")

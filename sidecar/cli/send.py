@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     report(ending, as_json=args.json)
     if ending.error is None:
         return EXIT_OK
-    return EXIT_REFUSED if ending.error.may_be_sent_again else EXIT_UNKNOWN
+    return EXIT_REFUSED if ending.error.was_not_sent else EXIT_UNKNOWN
 
 
 def _confirm(args: argparse.Namespace) -> bool:

@@ -56,7 +56,7 @@ class Ending:
 
 def next_step(error: PushError) -> str:
     """Return what to do now."""
-    if not error.may_be_sent_again:
+    if not error.was_not_sent:
         return _LOOK_FIRST
     if not error.reason:
         return "start one with `push-sidecar serve`, or name another with --target"
@@ -113,7 +113,7 @@ def error_rows(error: PushError) -> Iterator[tuple[str, str]]:
     yield "error", f"{error.code.name} {error.reason}".rstrip()
     if not error.violations:
         yield "message", error.message
-    yield "sent", "no" if error.may_be_sent_again else "maybe: it may have gone out"
+    yield "sent", "no" if error.was_not_sent else "maybe: it may have gone out"
     for broken in error.violations:
         yield "field", f"{broken.field}: {broken.description} ({broken.rule})"
     if error.vendor_code is not None:

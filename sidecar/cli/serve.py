@@ -5,8 +5,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
-from sidecar.config import ConfigError, load
+from sidecar.config import ConfigError
 
 EPILOG = """examples:
   push-sidecar serve --simulate                          try it: no account and no configuration needed
@@ -38,7 +39,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
     except ConfigError as error:
-        sys.stderr.write(f"push-sidecar: {error}\npush-sidecar: `push-sidecar check` reports what is wrong\n")
+        hint = (
+            ""
+            if args.config or args.simulate
+            else "push-sidecar: to try it without one: push-sidecar serve --simulate\n"
+        )
+        sys.stderr.write(f"push-sidecar: {error}\n{hint}")
         return EXIT_USAGE
     return EXIT_OK
 
@@ -47,7 +53,7 @@ async def _serve(path: Path | None) -> None:
     from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
     from sidecar.telemetry.logs import set_up  # noqa: PLC0415
 
-    config = load(path)
+    config = load_checked(path)
     set_up(config.log)
     stop = stop_signal()
     async with Sidecar(config):
@@ -56,12 +62,12 @@ async def _serve(path: Path | None) -> None:
 
 async def _serve_simulated() -> None:
     from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415
-    from sidecar.cli.simulated import simulated  # noqa: PLC0415  # needs `cryptography`
+    from sidecar.cli.simulated import simulated, simulated_environment  # noqa: PLC0415  # needs `cryptography`
     from sidecar.telemetry.logs import set_up  # noqa: PLC0415
 
     stop = stop_signal()
     async with simulated() as (simulator, config_file):
-        config = load(config_file)
+        config = load_checked(config_file, simulated_environment())
         set_up(config.log)
         async with Sidecar(config) as sidecar:
             await _print_welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)

@@ -1,5 +1,6 @@
 """A simulator and the configuration that goes with it, for the verbs that run without an account."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,3 +32,8 @@ async def simulated(*, quota: Quota | None = None) -> AsyncIterator[tuple[Simula
         config_file = folder / "config.yaml"
         config_file.write_text(yaml.safe_dump({"log": {"format": "text"}, "apps": apps}))
         yield simulator, config_file
+
+
+def simulated_environment() -> dict[str, str]:
+    """Return the environment without what it says of apps: the simulator's own are the only ones."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PUSH_SIDECAR_APPS__")}

@@ -8,7 +8,7 @@ from sidecar.delivery.lane import Lane
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
-from sidecar.transport.pool import build_transport
+from sidecar.transport.pool import build_tls_context, build_transport
 
 
 def build_lane(name: str, app: AppConfig, path: str, metrics: Metrics) -> Lane:
@@ -16,15 +16,12 @@ def build_lane(name: str, app: AppConfig, path: str, metrics: Metrics) -> Lane:
 
     Raises `ConfigError` when the app's `ca_file` cannot be used.
     """
-    try:
-        transport = build_transport(
-            max_connections=app.max_in_flight,
-            keepalive_idle_s=app.keepalive_idle_s,
-            ca_file=app.ca_file,
-            proxy=app.proxy,
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"apps.{name}.ca_file: cannot be used: {error.strerror or error}") from None
+    transport = build_transport(
+        max_connections=app.max_in_flight,
+        keepalive_idle_s=app.keepalive_idle_s,
+        tls=tls_context(name, app),
+        proxy=app.proxy,
+    )
     limits = Limits(
         connect_timeout_s=app.connect_timeout_s,
         read_timeout_s=app.read_timeout_s,
@@ -46,3 +43,14 @@ def build_lane(name: str, app: AppConfig, path: str, metrics: Metrics) -> Lane:
         budget=RetryBudget(app.retry.budget_ratio),
         metrics=metrics,
     )
+
+
+def tls_context(name: str, app: AppConfig) -> ssl.SSLContext:
+    """Return what verifies the app's vendor.
+
+    Raises `ConfigError` when its `ca_file` cannot be used.
+    """
+    try:
+        return build_tls_context(app.ca_file)
+    except OSError as error:
+        raise ConfigError(f"apps.{name}.ca_file: cannot be used: {error.strerror or error}") from None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sidecar.config import AppConfig, Config
+from sidecar.delivery.build import tls_context
 from sidecar.providers.provider import Provider
 from sidecar.providers.xg import build as xg
 from sidecar.telemetry.metrics import Metrics
@@ -19,12 +20,14 @@ def build_providers(config: Config, metrics: Metrics) -> list[Provider]:
 
 
 def check_providers(config: Config) -> None:
-    """Make the providers' own checks of the configuration, and build nothing.
+    """Make the providers' own checks of the configuration, and those of what they build on; build nothing.
 
     Raises `ConfigError`.
     """
     for name, apps in _apps_by_provider(config).items():
         _BUILDERS[name].check(apps)
+    for name, app in config.apps.items():
+        tls_context(name, app)
 
 
 def _apps_by_provider(config: Config) -> Mapping[str, Mapping[str, AppConfig]]:

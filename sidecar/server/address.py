@@ -1,11 +1,16 @@
 """Listening addresses as the configuration writes them: `host:port`, or `unix:/path`."""
 
+import os
 import socket
 
-from sidecar.config import ConfigError
+from sidecar.config import Config, ConfigError
 
 UNIX_PREFIX = "unix:"
 MAX_PORT = 65535
+
+
+class BindError(ConfigError):
+    """An address that is well written, and cannot be had on this machine now."""
 
 
 def split_host_port(key: str, address: str) -> tuple[str, int]:
@@ -22,20 +27,71 @@ def split_host_port(key: str, address: str) -> tuple[str, int]:
     return bare, int(port)
 
 
-def check_grpc_address(key: str, address: str) -> None:
-    """Check an address of a gRPC listener, `host:port` or `unix:/path`.
+def check_addresses(config: Config) -> None:
+    """Check how the listeners' addresses are written, and that no two are the same.
+
+    Raises `ConfigError` naming the key.
+    """
+    if config.server.listen.startswith(UNIX_PREFIX):
+        if config.server.listen == UNIX_PREFIX:
+            raise ConfigError(f"server.listen: must be unix:/path, not {UNIX_PREFIX!r}")
+    else:
+        split_host_port("server.listen", config.server.listen)
+    split_host_port("health.listen", config.health.listen)
+    split_host_port("admin.listen", config.admin.listen)
+    taken: dict[str, str] = {}
+    for key, address in _listeners(config):
+        if address in taken and not address.endswith(":0"):
+            raise ConfigError(f"{key}: is the same address as {taken[address]}")
+        taken[address] = key
+
+
+def probe_addresses(config: Config) -> None:
+    """Try whether the addresses can be had, before anything is started: gRPC itself says only that one cannot.
+
+    Raises `BindError` naming the key and what to do.
+    """
+    for key, address in _listeners(config):
+        if address.startswith(UNIX_PREFIX):
+            _probe_unix(key, address)
+        elif not (key == "server.listen" and config.server.so_reuseport):
+            _probe_tcp(key, address)
+
+
+def with_port(address: str, port: int) -> str:
+    """Return the address with the port that was really bound."""
+    return address if address.startswith(UNIX_PREFIX) else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _listeners(config: Config) -> tuple[tuple[str, str], ...]:
+    return (
+        ("server.listen", config.server.listen),
+        ("health.listen", config.health.listen),
+        ("admin.listen", config.admin.listen),
+    )
+
+
+def _probe_tcp(key: str, address: str) -> None:
+    host, port = split_host_port(key, address)
+    try:
+        family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(name)
+    except OSError as error:
+        raise _bind_error(key, address, error.strerror or "no such host") from None
+
+
+def _probe_unix(key: str, address: str) -> None:
+    """Check a socket's path.
 
     A socket file that nobody serves any more is no obstacle: gRPC replaces it. One that is served is: gRPC would take
     it away from the other process without a word.
-
-    Raises `ConfigError` naming `key`.
     """
-    if not address.startswith(UNIX_PREFIX):
-        split_host_port(key, address)
-        return
     path = address.removeprefix(UNIX_PREFIX)
-    if not path:
-        raise ConfigError(f"{key}: must be unix:/path, not {address!r}")
+    folder = os.path.dirname(path) or "."  # noqa: PTH120  # a plain string, as gRPC takes it
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _bind_error(key, address, "its directory is not there, or not writable")
     with socket.socket(socket.AF_UNIX) as client:
         # A listener takes the connection in its kernel queue at once; a full queue means a listener, too.
         client.setblocking(False)
@@ -45,9 +101,9 @@ def check_grpc_address(key: str, address: str) -> None:
             pass
         except OSError:
             return
-    raise ConfigError(f"{key}: {address} is served by another process")
+    raise _bind_error(key, address, "it is served by another process")
 
 
-def with_port(address: str, port: int) -> str:
-    """Return the address with the port that was really bound."""
-    return address if address.startswith(UNIX_PREFIX) else f"{address.rpartition(':')[0]}:{port}"
+def _bind_error(key: str, address: str, why: str) -> BindError:
+    variable = "PUSH_SIDECAR_" + key.upper().replace(".", "__")
+    return BindError(f"{key}: {address} cannot be bound: {why}. Free it, or choose another, for example by {variable}")

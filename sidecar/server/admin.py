@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from sidecar.config import AdminConfig, ConfigError
-from sidecar.server.address import split_host_port, with_port
+from sidecar.config import AdminConfig
+from sidecar.server.address import BindError, split_host_port, with_port
 from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -26,14 +26,14 @@ class AdminServer:
     async def start(self) -> None:
         """Bind and serve.
 
-        Raises `ConfigError` when the address cannot be bound.
+        Raises `BindError` when the address cannot be bound.
         """
         host, port = split_host_port("admin.listen", self._listen)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
-            raise ConfigError(f"admin.listen: {self._listen} cannot be bound: {error.strerror}") from None
+            raise BindError(f"admin.listen: {self._listen} cannot be bound: {error.strerror}") from None
         self.address = with_port(self._listen, self._runner.addresses[0][1])
 
     async def stop(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from sidecar.config import ConfigError, HealthConfig
-from sidecar.server.address import split_host_port, with_port
+from sidecar.config import HealthConfig
+from sidecar.server.address import BindError, with_port
 
 # Stays SERVING while draining: a pod that ends orderly is not to be killed.
 LIVENESS = "liveness"
@@ -31,15 +31,14 @@ class HealthServer:
     async def start(self) -> None:
         """Bind and answer: alive, not ready.
 
-        Raises `ConfigError` when the address cannot be bound.
+        Raises `BindError` when the address cannot be bound.
         """
-        split_host_port("health.listen", self._listen)
         await self._servicer.set(LIVENESS, _SERVING)
         await self.set_ready(is_ready=False)
         try:
             port = self._server.add_insecure_port(self._listen)
-        except RuntimeError:
-            raise ConfigError(f"health.listen: {self._listen} cannot be bound: is another process using it?") from None
+        except RuntimeError as error:
+            raise BindError(f"health.listen: {self._listen} cannot be bound: {error}") from None
         self.address = with_port(self._listen, port)
         await self._server.start()
 

@@ -1,14 +1,15 @@
 """Builds and binds the callers' gRPC server."""
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidecar.config import ConfigError, ServerConfig
+from sidecar.config import ServerConfig
 from sidecar.providers.provider import Provider
-from sidecar.server.address import UNIX_PREFIX, check_grpc_address, with_port
+from sidecar.server.address import UNIX_PREFIX, BindError, with_port
 from sidecar.server.handler import Limits, UnaryHandler
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Tracers
@@ -58,16 +59,16 @@ class PushServer:
     async def start(self) -> None:
         """Bind and serve.
 
-        Raises `ConfigError` when the address cannot be bound.
+        Raises `BindError` when the address cannot be bound.
         """
         listen = self._config.listen
-        check_grpc_address("server.listen", listen)
         try:
             port = self._server.add_insecure_port(listen)
-        except RuntimeError:
-            is_unix = listen.startswith(UNIX_PREFIX)
-            why = "is its directory there, and writable?" if is_unix else "is another process using it?"
-            raise ConfigError(f"server.listen: {listen} cannot be bound: {why}") from None
+        except RuntimeError as error:
+            raise BindError(f"server.listen: {listen} cannot be bound: {error}") from None
+        if listen.startswith(UNIX_PREFIX):
+            # The application runs as another user than the sidecar; the directory decides who gets this far.
+            os.chmod(listen.removeprefix(UNIX_PREFIX), int(self._config.socket_mode, 8))  # noqa: PTH101
         self.address = with_port(listen, port)
         await self._server.start()
 

@@ -20,19 +20,14 @@ from sidecar.transport.notes import current_notes
 
 
 def build_transport(
-    *, max_connections: int, keepalive_idle_s: float, ca_file: Path | None = None, proxy: str | None = None
+    *, max_connections: int, keepalive_idle_s: float, tls: ssl.SSLContext, proxy: str | None = None
 ) -> httpx.AsyncBaseTransport:
     """Build the pooled transport of one app. Call it on the event loop that will use it.
 
-    TLS is always verified, against `ca_file` or the system's store. No cookies, no redirects, no transparent
-    decompression.
-
-    Raises `OSError` or `ssl.SSLError` when `ca_file` cannot be used.
+    `tls` comes from `build_tls_context`. No cookies, no redirects, no transparent decompression.
     """
     proxy_server = _proxy(proxy) if proxy else None
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=context, ttl_dns_cache=10)
+    connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=tls, ttl_dns_cache=10)
     session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -40,7 +35,17 @@ def build_transport(
         trace_configs=[_trace_config()],
         trust_env=False,
     )
-    return AiohttpTransport(verify=context, trust_env=False, client=session, proxy=proxy_server)
+    return AiohttpTransport(verify=tls, trust_env=False, client=session, proxy=proxy_server)
+
+
+def build_tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Build what verifies a vendor: against `ca_file`, or the system's store.
+
+    Raises `OSError` (`ssl.SSLError` is one) when `ca_file` cannot be used.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _proxy(url: str) -> httpx.Proxy:

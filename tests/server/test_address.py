@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.config import ConfigError
-from sidecar.server.address import check_grpc_address, split_host_port, with_port
+from sidecar.config import Config, ConfigError, load
+from sidecar.server.address import BindError, check_addresses, probe_addresses, split_host_port, with_port
 
 
 @pytest.mark.parametrize(
@@ -37,20 +37,62 @@ def test_bound_port_takes_the_place_of_the_wanted() -> None:
     assert with_port("unix:/run/push.sock", 1) == "unix:/run/push.sock"
 
 
+def config(tmp_path: Path, **listen: str) -> Config:
+    file = tmp_path / "config.yaml"
+    file.write_text("apps: {shop: {platform: android, base_url: 'https://v.test', app_id: a, secret_key_env: KEY}}")
+    addresses = {"server": "127.0.0.1:0", "health": "127.0.0.1:0", "admin": "127.0.0.1:0"} | listen
+    return load(
+        file, {f"PUSH_SIDECAR_{key.upper()}__LISTEN": f"'{value}'" for key, value in addresses.items()} | {"KEY": "s"}
+    )
+
+
 def test_unix_address_is_free_unless_somebody_serves_it(tmp_path: Path) -> None:
     path = tmp_path / "push.sock"
-    check_grpc_address("server.listen", f"unix:{path}")
+    wanted = config(tmp_path, server=f"unix:{path}")
+    probe_addresses(wanted)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        check_grpc_address("server.listen", f"unix:{path}")
+        probe_addresses(wanted)
         listener.listen(1)
         for _ in range(4):  # more than the queue takes: nobody accepts
-            with pytest.raises(ConfigError, match=r"^server\.listen: unix:.*push\.sock is served by another process$"):
-                check_grpc_address("server.listen", f"unix:{path}")
+            with pytest.raises(BindError, match=r"^server\.listen: unix:.*push\.sock cannot be bound: it is served by"):
+                probe_addresses(wanted)
     assert path.exists()
-    check_grpc_address("server.listen", f"unix:{path}")
+    probe_addresses(wanted)
 
 
-def test_unix_address_needs_a_path() -> None:
-    with pytest.raises(ConfigError, match=r"^server\.listen: must be unix:/path"):
-        check_grpc_address("server.listen", "unix:")
+@pytest.mark.parametrize("key", ["server", "health", "admin"])
+def test_a_port_that_is_taken_is_named_with_its_key_and_what_to_do(tmp_path: Path, key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BindError) as raised:
+            probe_addresses(config(tmp_path, **{key: address}))
+    assert str(raised.value) == (
+        f"{key}.listen: {address} cannot be bound: Address already in use. "
+        f"Free it, or choose another, for example by PUSH_SIDECAR_{key.upper()}__LISTEN"
+    )
+
+
+def test_a_host_that_does_not_resolve_is_not_called_a_taken_port(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match=r"^admin\.listen: does-not-exist\.invalid:1 cannot be bound: (?!Address)"):
+        probe_addresses(config(tmp_path, admin="does-not-exist.invalid:1"))
+
+
+@pytest.mark.parametrize(
+    ("listen", "said"),
+    [
+        ({"server": "unix:"}, "server.listen: must be unix:/path"),
+        ({"server": "foo"}, "server.listen: must be host:port"),
+        ({"health": "127.0.0.1:99999"}, "health.listen: must be host:port"),
+        ({"admin": "unix:/run/a.sock"}, "admin.listen: must be host:port"),
+        ({"health": "127.0.0.1:1", "admin": "127.0.0.1:1"}, "admin.listen: is the same address as health.listen"),
+    ],
+)
+def test_addresses_that_cannot_be_meant_are_refused(tmp_path: Path, listen: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        check_addresses(config(tmp_path, **listen))
+    assert str(raised.value).startswith(said)
+
+
+def test_addresses_may_all_ask_for_a_free_port(tmp_path: Path) -> None:
+    check_addresses(config(tmp_path))

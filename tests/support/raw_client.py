@@ -9,7 +9,7 @@ from typing import Self
 from sidecar.transport.body import BodyStream
 from sidecar.transport.client import Limits, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
-from sidecar.transport.pool import build_transport
+from sidecar.transport.pool import build_tls_context, build_transport
 from sidecar.transport.reply import Reply
 
 BODY = b'{"audience_type":"token"}'
@@ -54,7 +54,10 @@ class RawClient:
         max_response_bytes: int = 100_000,
     ) -> None:
         transport = build_transport(
-            max_connections=max_connections, keepalive_idle_s=keepalive_idle_s, ca_file=ca_file, proxy=proxy
+            max_connections=max_connections,
+            keepalive_idle_s=keepalive_idle_s,
+            tls=build_tls_context(ca_file),
+            proxy=proxy,
         )
         limits = Limits(connect_timeout_s, read_timeout_s, total_timeout_s, max_response_bytes)
         self._client = VendorClient(transport, f"https://{host}:{port}{path}", limits)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.transport.pool import build_transport
+from sidecar.transport.pool import build_tls_context
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient, Result
 from tests.support.raw_server import RawConnection, RawServer, Script, hold, serve_forever, serving
@@ -142,13 +142,13 @@ async def test_host_name_is_checked_and_sent(authority: Authority) -> None:
     assert names == ["localhost"]
 
 
-async def test_unusable_ca_file_is_refused_when_the_transport_is_built(tmp_path: Path) -> None:
+def test_unusable_ca_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        build_transport(max_connections=1, keepalive_idle_s=1, ca_file=tmp_path / "missing.pem")
+        build_tls_context(tmp_path / "missing.pem")
     garbage = tmp_path / "garbage.pem"
     garbage.write_text("no certificate")
     with pytest.raises(ssl.SSLError):
-        build_transport(max_connections=1, keepalive_idle_s=1, ca_file=garbage)
+        build_tls_context(garbage)
 
 
 class Proxy:

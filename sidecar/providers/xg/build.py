@@ -30,13 +30,15 @@ def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
 
 
 def check(apps: Mapping[str, AppConfig]) -> None:
-    """Check what only this provider can: `app_id` and the classes of `code_classes`.
+    """Check what only this provider can: `app_id`, the address's end, and the classes of `code_classes`.
 
     Raises `ConfigError`.
     """
     for name, app in apps.items():
         if ":" in app.app_id:
             raise ConfigError(f"apps.{name}.app_id: must have no colon, which ends the user name in HTTP Basic")
+        if app.base_url.rstrip("/").endswith(PUSH_PATH):
+            raise ConfigError(f"apps.{name}.base_url: must end before {PUSH_PATH}, which is added to it")
         _code_classes(name, app)
 
 

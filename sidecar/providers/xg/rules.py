@@ -29,14 +29,20 @@ _decode = msgspec.json.Decoder(float_hook=str).decode
 
 def violations(request: PushRequest) -> list[Violation]:
     """Return every broken rule, in the order of the proto; empty when the request is valid."""
-    try:
-        found = [_violation(v) for v in _validator.collect_violations(request)]
-    except protovalidate.EvaluationError:
-        # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: say which one.
-        broken = [name for name in ("expire_time", "send_time") if not _is_well_formed(getattr(request, name))]
-        if not broken:
-            raise
-        return [Violation(name, f"{name}.well_formed", "is outside of the type's range") for name in broken]
+    # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: it is told apart first.
+    malformed = [
+        name
+        for name in ("expire_time", "send_time")
+        if request.HasField(name) and not _is_well_formed(getattr(request, name))
+    ]
+    if malformed:
+        rest = PushRequest()
+        rest.CopyFrom(request)
+        for name in malformed:
+            rest.ClearField(name)
+        found = [Violation(name, f"{name}.well_formed", "is outside of the type's range") for name in malformed]
+        return found + violations(rest)
+    found = [_violation(v) for v in _validator.collect_violations(request)]
     found.extend(_text_violations(request))
     return found
 

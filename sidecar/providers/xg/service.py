@@ -53,6 +53,8 @@ class XgProvider:
         call.provider = self.name
         call.audience = request.WhichOneof("audience") or ""
         broken = violations(request)
+        if broken and not request.app and request.WhichOneof("message") is None:
+            raise InvalidRequest(broken)  # which app is meant follows from the message
         try:
             app = self._app_for(request)
         except UnknownApp as unknown:

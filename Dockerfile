@@ -26,6 +26,7 @@ COPY --from=build /opt/push-sidecar /opt/push-sidecar
 ENV PATH=/opt/push-sidecar/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # gRPC for callers, admin HTTP, gRPC health.
 EXPOSE 50051 50052 50053
+# It asks the default address of `admin.listen`: with another, give `docker run --health-cmd` one of its own.
 HEALTHCHECK --interval=10s --timeout=2s --start-period=5s \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:50052/healthz', timeout=1)"]
 ENTRYPOINT ["push-sidecar"]

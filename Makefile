@@ -17,9 +17,10 @@ setup: $(READY) ## install everything that the project needs from Python's regis
 $(READY): requirements-dev.lock pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	@echo "push-sidecar: installing into $(VENV), about half a minute the first time"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable clients/python --editable .
 	@touch $@
 
@@ -33,7 +34,9 @@ test: $(READY) ## run all tests
 	$(PY) -m pytest
 
 check: lint type proto $(READY) ## all that a change must pass: format, lint, types, contract, tests with branch coverage
+	$(PY) -m coverage erase
 	$(PY) -m coverage run -m pytest
+	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
 lint: $(READY) ## formats and lint rules of Python, the Dockerfile and shell scripts
@@ -43,6 +46,8 @@ lint: $(READY) ## formats and lint rules of Python, the Dockerfile and shell scr
 
 type: $(READY) ## strict types
 	$(PY) -m mypy
+	$(PY) -m mypy --package bench
+	$(PY) -m mypy proto/build.py docs/generate_configuration.py clients/python/example.py clients/python/interop.py
 
 proto: $(READY) ## the contract: lint, compatibility, and whether the committed stubs are fresh (needs Go)
 	@if command -v go >/dev/null; then $(PY) proto/build.py lint breaking check; \

@@ -15,7 +15,7 @@ def load_checked(path: Path | None, environment: Mapping[str, str] = os.environ)
     from sidecar.app import check_config  # noqa: PLC0415  # 300 ms of imports
 
     if path is None and not any(name.startswith("PUSH_SIDECAR_") for name in environment):
-        raise ConfigError("no configuration: give --config FILE, or set PUSH_SIDECAR_CONFIG")
+        raise ConfigError("no configuration: give --config FILE (or try `serve --simulate`)")
     config = load(path, environment)
     try:
         check_config(config)

@@ -98,9 +98,12 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
 
 
 def _read_timeout(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError("must be more than 0 seconds")
+        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
     return seconds
 
 

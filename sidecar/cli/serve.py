@@ -13,7 +13,7 @@ EPILOG = """examples:
   push-sidecar serve --simulate                          try it: no account and no configuration needed
   push-sidecar serve --config /etc/push-sidecar/config.yaml
   PUSH_SIDECAR_CONFIG=config.yaml PUSH_SIDECAR_LOG__FORMAT=text push-sidecar serve
-  PUSH_SIDECAR_SERVER__LISTEN=unix:/run/push/push.sock push-sidecar serve --config config.yaml
+  PUSH_SIDECAR_SERVER__LISTEN=unix:/run/push-sidecar/push.sock push-sidecar serve --config config.yaml
 """
 
 
@@ -39,12 +39,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
     except ConfigError as error:
-        hint = (
-            ""
-            if args.config or args.simulate
-            else "push-sidecar: to try it without one: push-sidecar serve --simulate\n"
-        )
-        sys.stderr.write(f"push-sidecar: {error}\n{hint}")
+        sys.stderr.write(f"push-sidecar: {error}\n")
         return EXIT_USAGE
     return EXIT_OK
 

@@ -120,14 +120,15 @@ The simulator is up: nothing that is sent to it leaves this machine.
   address  {simulator.base_url}{tls}{apps}
   known    token1 to token3, account1, account2, tag1, tag2; and all tokens and accounts that start with sim-
 
-In the sidecar's configuration:
-{_snippet(simulator, ca_file)}
+{_advice(simulator, ca_file)}
 What it received:  {curl} {simulator.base_url}/_sim/requests
 Stop it:           Ctrl-C"""
 
 
-def _snippet(simulator: "Simulator", ca_file: Path | None) -> str:
-    lines = ["  apps:"]
+def _advice(simulator: "Simulator", ca_file: Path | None) -> str:
+    if ca_file is None:
+        return "A sidecar cannot use it: it speaks HTTPS only."
+    lines = ["In the sidecar's configuration:", "  apps:"]
     for app in simulator.apps.values():
         secret_key_file = simulator.directory / f"{app.app_id}.secret"
         secret_key_file.write_text(app.secret_key)
@@ -136,7 +137,7 @@ def _snippet(simulator: "Simulator", ca_file: Path | None) -> str:
             "      provider: xg",
             f"      platform: {app.platform}",
             f"      base_url: {simulator.base_url}",
-            *([] if ca_file is None else [f"      ca_file: {ca_file}"]),
+            f"      ca_file: {ca_file}",
             f"      app_id: {app.app_id}",
             f"      secret_key_file: {secret_key_file}",
         ]

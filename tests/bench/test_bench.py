@@ -1,8 +1,6 @@
 """The benchmark runs from end to end and every push that it makes is answered; no time is judged here."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.toolchains import find_tool
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("go") is None and os.environ.get("CI") != "true", reason="the benchmark needs Go"),
+    pytest.mark.usefixtures("go"),
     pytest.mark.timeout(600),  # the first build fetches modules
 ]
+
+
+@pytest.fixture(scope="module")
+def go() -> str:
+    return find_tool("go")
 
 
 def test_quick_run_measures_all_four_and_every_push_is_accepted(tmp_path: Path) -> None:

@@ -91,3 +91,83 @@ async def test_connect_reports_an_address_where_nobody_listens(
     await vendor.refuse_connections()
     assert await check_against(vendor, write, ca_file=str(vendor.ca_file)) == 1
     assert "valid" not in capsys.readouterr().out
+
+
+async def test_connect_goes_through_the_proxy_that_pushes_will_use(
+    vendor: Simulator, write: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        await reader.readuntil(b"\r\n\r\n")
+        from_vendor, to_vendor = await asyncio.open_connection("127.0.0.1", vendor.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        async with asyncio.TaskGroup() as both:
+            both.create_task(pass_on(reader, to_vendor))
+            both.create_task(pass_on(from_vendor, writer))
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await check_against(vendor, write, ca_file=str(vendor.ca_file), proxy=address) == 0
+    assert "valid, and its address is proved" in capsys.readouterr().out
+    assert asked == [f"CONNECT 127.0.0.1:{vendor.port} HTTP/1.1\r\n".encode()]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy refused: 407"),
+        (b"", "the proxy refused: it closed the connection"),
+    ],
+)
+async def test_connect_reports_a_proxy_that_refuses(
+    vendor: Simulator, write: Path, capsys: pytest.CaptureFixture[str], answer: bytes, said: str
+) -> None:
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert await check_against(vendor, write, proxy=address) == 1
+    assert said in capsys.readouterr().out
+    assert vendor.records == []
+
+
+def test_an_ipv6_address_is_printed_as_it_is(write: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write.write_text(config(write.parent, base_url="https://[fd00::2]:8443"))
+    assert main(["check", "--config", str(write)]) == 0
+    assert "shop xg android https://[fd00::2]:8443 valid\n" in capsys.readouterr().out
+
+
+def test_no_configuration_at_all_says_what_to_give(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PUSH_SIDECAR_CONFIG", raising=False)
+    for verb in ("check", "serve"):
+        assert main([verb]) == 2
+        assert "no configuration: give --config FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("broken", ["listen: foo", "listen: '127.0.0.1:99999'", "listen: 'unix:'"])
+def test_check_refuses_what_serve_refuses(broken: str, write: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write.write_text(config(write.parent) + f"server: {{{broken}}}\n")
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(write)]) == 2
+        assert "server.listen: must be" in capsys.readouterr().err
+
+
+def test_a_ca_file_that_holds_none_is_named_with_the_file(write: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    garbage = write.parent / "ca.pem"
+    garbage.write_text("no certificate")
+    write.write_text(config(write.parent, ca_file=str(garbage)))
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(write)]) == 2
+        assert capsys.readouterr().err.startswith(f"push-sidecar: {write}: apps.shop.ca_file: cannot be used")

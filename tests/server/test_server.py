@@ -1,7 +1,9 @@
 """The callers' listener: where it listens, what it refuses, and its reflection."""
 
 import asyncio
+import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -178,3 +180,16 @@ async def test_several_sidecars_can_share_a_port_when_that_is_configured(
     shared = {"so_reuseport": True, "listen": running.sidecar.grpc_address}
     async with Sidecar(configure(server=shared), {}) as second:
         assert second.grpc_address == running.sidecar.grpc_address
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(None, 0o666), ("660", 0o660)])
+async def test_socket_has_the_configured_mode_whatever_the_umask(
+    start_sidecar: StartSidecar, tmp_path: Path, mode: str | None, expected: int
+) -> None:
+    path = tmp_path / "push.sock"
+    before = os.umask(0o077)
+    try:
+        await start_sidecar(server={"listen": f"unix:{path}"} | ({"socket_mode": mode} if mode else {}))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == expected

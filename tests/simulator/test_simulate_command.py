@@ -88,11 +88,12 @@ def test_printed_configuration_works_and_the_signal_ends_it_cleanly(tmp_path, nu
     assert stop(process, number) == (0, "", "")
 
 
-def test_without_tls_the_configuration_has_no_ca_file():
+def test_without_tls_no_configuration_is_advised_since_a_sidecar_would_refuse_it():
     process = start("--no-tls")
     greeting = read_greeting(process)
-    assert "ca_file" not in greeting
-    assert "base_url: http://127.0.0.1:" in greeting
+    assert "address  http://127.0.0.1:" in greeting
+    assert "A sidecar cannot use it: it speaks HTTPS only." in greeting
+    assert "base_url" not in greeting
     assert stop(process, signal.SIGTERM)[0] == 0
 
 

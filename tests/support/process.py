@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # The environment of the tests must not reach the process: only what a Python program needs.
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_START", "TMPDIR")
+KEPT_VARIABLES = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG", "TMPDIR")
 ROOT = Path(__file__).parents[2]
 
 

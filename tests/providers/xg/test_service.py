@@ -319,3 +319,10 @@ async def test_nothing_of_request_or_credentials_is_in_a_repr(build: Build) -> N
     shown = f"{error!r} {error} {error.vendor!r} {world.provider!r} {error.__cause__!r}"
     assert "10110" in shown
     assert not [secret for secret in ("a token", "a title", "a content", "of-shop") if secret in shown]
+
+
+async def test_request_without_a_message_is_not_told_of_an_app_that_follows_from_it(build: Build) -> None:
+    world = build(shop="android", phone="ios")
+    with pytest.raises(InvalidRequest) as raised:
+        await push(world, PushRequest(), new_call())
+    assert [violation.field for violation in raised.value.violations] == ["audience", "message"]

@@ -46,6 +46,9 @@ def describe(failure: grpc.RpcError) -> dict[str, Any]:
             "reason": error.reason,
             "sent": error.sent,
             "vendor_code": error.vendor_code,
+            "http_status": error.http_status,
+            "attempts": error.attempts,
+            "push_id": error.push_id,
             "retry_after_s": error.retry_after_s,
             "violations": [
                 {"field": broken.field, "rule": broken.rule, "description": broken.description}

@@ -15,11 +15,16 @@ QUOTA_FAILURE: Final = "google.rpc.QuotaFailure"
 RESOURCE_INFO: Final = "google.rpc.ResourceInfo"
 PUSH_RESPONSE: Final = "pushsidecar.xg.v1.PushResponse"
 LONG_TOKEN: Final = "t" * 65
+ONE_ATTEMPT: Final = (1,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One push and what its caller sees; `response` holds the fields that must be there, of the protobuf JSON."""
+    """One push and what its caller sees.
+
+    `response` holds the fields that must be there, of the protobuf JSON; `attempts` any that may be told;
+    `push_id` is a pattern.
+    """
 
     name: str
     request: dict[str, Any]
@@ -29,6 +34,9 @@ class Case:
     reason: str = ""
     sent: str = ""
     vendor_code: int | None = None
+    http_status: int | None = None
+    attempts: tuple[int | None, ...] = (None,)
+    push_id: str = ""
     retry_after_s: float | None = None
     violations: set[tuple[str, str]] = field(default_factory=set)
     details: tuple[str, ...] = (ERROR_INFO,)
@@ -49,8 +57,16 @@ def uncertain(name: str, request: dict[str, Any], code: str, reason: str, **expe
     return Case(name=name, request=request, code=code, reason=reason, sent="maybe", **expected)
 
 
-def vendor_says(code: int, grpc_code: str, reason: str, sent: str, *, details: tuple[str, ...] = (ERROR_INFO,)) -> Case:
-    """Return a case of a single push that the vendor answers with a code."""
+def vendor_says(
+    code: int,
+    grpc_code: str,
+    reason: str,
+    sent: str,
+    *,
+    details: tuple[str, ...] = (ERROR_INFO,),
+    attempts: tuple[int, ...] = ONE_ATTEMPT,
+) -> Case:
+    """Return a case of a single push that the vendor answers with a code, under HTTP 200."""
     return Case(
         name=f"vendor code {code}",
         request=android(token=f"fault-ret-{code}:interop"),
@@ -58,6 +74,8 @@ def vendor_says(code: int, grpc_code: str, reason: str, sent: str, *, details: t
         reason=reason,
         sent=sent,
         vendor_code=code,
+        http_status=200,
+        attempts=attempts,
         details=details,
     )
 
@@ -70,6 +88,8 @@ def http_says(status: int, grpc_code: str, reason: str, sent: str) -> Case:
         code=grpc_code,
         reason=reason,
         sent=sent,
+        http_status=status,
+        attempts=ONE_ATTEMPT,
     )
 
 
@@ -111,6 +131,9 @@ CASES: Final = (
         "NOT_FOUND",
         "TARGET_UNKNOWN",
         vendor_code=10305,
+        http_status=200,
+        attempts=ONE_ATTEMPT,
+        push_id=r"[0-9]{10,20}",
         details=(ERROR_INFO, RESOURCE_INFO, PUSH_RESPONSE),
     ),
     refused(
@@ -158,7 +181,7 @@ CASES: Final = (
     vendor_says(10105, "FAILED_PRECONDITION", "CERTIFICATE_INVALID", "no"),
     vendor_says(10606, "FAILED_PRECONDITION", "APP_NOT_REGISTERED", "no"),
     vendor_says(10110, "NOT_FOUND", "TARGET_UNKNOWN", "no", details=(ERROR_INFO, RESOURCE_INFO)),
-    vendor_says(10201, "UNAVAILABLE", "VENDOR_BUSY", "no"),
+    vendor_says(10201, "UNAVAILABLE", "VENDOR_BUSY", "no", attempts=(3,)),
     vendor_says(10101, "UNKNOWN", "OUTCOME_UNKNOWN", "maybe"),
     vendor_says(10204, "INTERNAL", "VENDOR_INTERNAL", "maybe"),
     refused(
@@ -167,6 +190,8 @@ CASES: Final = (
         "FAILED_PRECONDITION",
         "PUSH_TASK_EXPIRED",
         vendor_code=10205,
+        http_status=200,
+        attempts=ONE_ATTEMPT,
         details=(ERROR_INFO, PUSH_RESPONSE),
     ),
     http_says(404, "FAILED_PRECONDITION", "ENDPOINT_REFUSED", "no"),
@@ -176,12 +201,27 @@ CASES: Final = (
         android(token="quota-spent"),
         "RESOURCE_EXHAUSTED",
         "QUOTA_EXCEEDED",
+        http_status=429,
+        attempts=ONE_ATTEMPT,
         retry_after_s=7,
         details=(ERROR_INFO, RETRY_INFO, QUOTA_FAILURE),
     ),
-    uncertain("answer lost", android(token="fault-reset-after-body"), "UNKNOWN", "OUTCOME_UNKNOWN"),
-    uncertain("answer cut", android(token="fault-half-body"), "UNKNOWN", "OUTCOME_UNKNOWN"),
-    refused("vendor not reached", {"app": "nowhere", "token": "token1", "iosSilent": {}}, "UNAVAILABLE", "NOT_SENT"),
+    uncertain(
+        "answer lost",
+        android(token="fault-reset-after-body"),
+        "UNKNOWN",
+        "OUTCOME_UNKNOWN",
+        attempts=ONE_ATTEMPT,
+    ),
+    uncertain("answer cut", android(token="fault-half-body"), "UNKNOWN", "OUTCOME_UNKNOWN", attempts=ONE_ATTEMPT),
+    refused(
+        "vendor not reached",
+        {"app": "nowhere", "token": "token1", "iosSilent": {}},
+        "UNAVAILABLE",
+        "NOT_SENT",
+        # The caller's own retries use up the app's retry budget.
+        attempts=(1, 2, 3),
+    ),
     refused(
         "sidecar full",
         {"app": "narrow", "token": "token1", "iosSilent": {}},
@@ -190,5 +230,12 @@ CASES: Final = (
         retry_after_s=1,
         details=(ERROR_INFO, RETRY_INFO),
     ),
-    uncertain("deadline", android(token="fault-hang:deadline"), "DEADLINE_EXCEEDED", "DEADLINE", timeout_s=2),
+    uncertain(
+        "deadline",
+        android(token="fault-hang:deadline"),
+        "DEADLINE_EXCEEDED",
+        "DEADLINE",
+        timeout_s=2,
+        attempts=ONE_ATTEMPT,
+    ),
 )

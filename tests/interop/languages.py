@@ -5,7 +5,6 @@ It owns commands, and says what to install where a toolchain is missing.
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,10 +17,11 @@ CLIENTS: Final = ROOT / "clients"
 
 @dataclass(frozen=True)
 class Programs:
-    """Commands: the runner takes the target; the example takes what `example` makes of target and token."""
+    """Commands: the runner takes the target, the example takes target and token; `example_source` is its text."""
 
     runner: tuple[str, ...]
-    example: Callable[[str, str], tuple[str, ...]]
+    example: tuple[str, ...]
+    example_source: Path
 
 
 def build(language: str, folder: Path) -> Programs:
@@ -33,8 +33,7 @@ def _build_go(folder: Path) -> Programs:
     go = find_tool("go")
     for name in ("interop", "example"):
         run_tool(go, "build", "-o", str(folder / name), f"./{name}", cwd=CLIENTS / "go")
-    example = str(folder / "example")
-    return Programs((str(folder / "interop"),), lambda target, token: (example, "-address", target, token))
+    return Programs((str(folder / "interop"),), (str(folder / "example"),), CLIENTS / "go" / "example" / "main.go")
 
 
 def _build_java(_folder: Path) -> Programs:
@@ -45,15 +44,14 @@ def _build_java(_folder: Path) -> Programs:
     path = os.pathsep.join((str(target / "classes"), str(target / "test-classes"), str(target / "dependency" / "*")))
     base = (java, "-cp", path)
     package = "io.github.pushsidecar"
-    return Programs(
-        (*base, f"{package}.interop.Runner"), lambda target, token: (*base, f"{package}.example.Example", target, token)
-    )
+    source = CLIENTS / "java" / "src" / "test" / "java" / "io" / "github" / "pushsidecar" / "example" / "Example.java"
+    return Programs((*base, f"{package}.interop.Runner"), (*base, f"{package}.example.Example"), source)
 
 
 def _build_python(_folder: Path) -> Programs:
     folder = CLIENTS / "python"
-    example = (sys.executable, str(folder / "example.py"))
-    return Programs((sys.executable, str(folder / "interop.py")), lambda target, token: (*example, target, token))
+    example = folder / "example.py"
+    return Programs((sys.executable, str(folder / "interop.py")), (sys.executable, str(example)), example)
 
 
 _BUILDERS: Final = {"go": _build_go, "java": _build_java, "python": _build_python}

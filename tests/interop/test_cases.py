@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def test_caller_sees_what_the_contract_says(seen: Mapping[str, Seen], case: Case
     error = got["error"]
     assert (error["reason"], error["sent"]) == (case.reason, case.sent)
     assert (error["vendor_code"], error["retry_after_s"]) == (case.vendor_code, case.retry_after_s)
+    assert error["http_status"] == case.http_status
+    assert error["attempts"] in case.attempts
+    assert re.fullmatch(case.push_id, error["push_id"])
     assert {(broken["field"], broken["rule"]) for broken in error["violations"]} == case.violations
     assert all(broken["description"] for broken in error["violations"])
     assert got["details"] == list(case.details)

@@ -12,19 +12,26 @@ from tests.interop.cases import android
 from tests.interop.languages import Programs
 from tests.interop.runner import running
 from tests.support.process import serve_process
+from tests.support.running import FREE_PORT
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
+@pytest.fixture(params=["tcp", "unix"])
+def listen(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give what the first sidecar listens at."""
+    return FREE_PORT if request.param == "tcp" else f"unix:{tmp_path / 'push.sock'}"
+
+
 async def test_exactly_one_push_although_the_sidecar_was_killed(
-    programs: Programs, simulator: Simulator, write: Callable[..., Path], language: str
+    programs: Programs, simulator: Simulator, write: Callable[..., Path], language: str, listen: str
 ) -> None:
-    token = f"fault-hang:{language}"
+    token = f"fault-hang:{language}-{listen.partition(':')[0]}"
 
     def pushes() -> list[Record]:
         return [record for record in simulator.records if token in record.text]
 
-    async with serve_process(write()) as first:
+    async with serve_process(write(listen=listen)) as first:
         address = (await first.wait_for("serving"))["grpc"]
         async with running(programs.runner, address) as runner:
             await runner.push("warm up", android(token="token1"))

@@ -1,11 +1,10 @@
-// Command example pushes one Android notification: go run ./example [-address unix:/run/push-sidecar.sock] TOKEN
+// Command example pushes one Android notification: go run ./example TARGET TOKEN
 package main
 
 import (
-	"cmp"
 	"context"
-	"flag"
 	"fmt"
+	"log"
 	"os"
 
 	"github.com/push-sidecar/push-sidecar/clients/go/pushsidecar"
@@ -13,25 +12,28 @@ import (
 )
 
 func main() {
-	address := flag.String("address", cmp.Or(os.Getenv("PUSH_SIDECAR_ADDRESS"), "127.0.0.1:50051"), "the sidecar")
-	flag.Parse()
-	conn, err := pushsidecar.Dial(*address)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: example TARGET TOKEN  (TARGET: 127.0.0.1:50051 or unix:/run/push-sidecar/push.sock)")
 		os.Exit(2)
 	}
+	target, token := os.Args[1], os.Args[2]
+	conn, err := pushsidecar.Dial(target)
+	if err != nil {
+		log.Fatal(err)
+	}
 	defer conn.Close()
-
 	response, err := xgv1.NewPushServiceClient(conn).Push(context.Background(), &xgv1.PushRequest{
-		Audience: &xgv1.PushRequest_Token{Token: flag.Arg(0)},
+		Audience: &xgv1.PushRequest_Token{Token: token},
 		Message: &xgv1.PushRequest_AndroidNotification{
 			AndroidNotification: &xgv1.AndroidNotification{Title: "Hello", Content: "Your order is on its way."},
 		},
 	})
 	if failure := pushsidecar.ErrorOf(err); failure != nil {
-		fmt.Fprintln(os.Stderr, failure)
-		fmt.Fprintf(os.Stderr, "reason %s, may be sent again: %t\n", failure.Reason, failure.Sent == pushsidecar.SentNo)
-		os.Exit(1)
+		outcome := "it may have gone out"
+		if failure.Sent == pushsidecar.SentNo {
+			outcome = "nothing was pushed"
+		}
+		log.Fatalln(failure, "-", outcome)
 	}
 	fmt.Println("push_id", response.GetPushId())
 }

@@ -44,6 +44,9 @@ type failure struct {
 	Reason      string      `json:"reason"`
 	Sent        string      `json:"sent"`
 	VendorCode  *int32      `json:"vendor_code"`
+	HTTPStatus  *int        `json:"http_status"`
+	Attempts    *int        `json:"attempts"`
+	PushID      string      `json:"push_id"`
 	RetryAfterS *float64    `json:"retry_after_s"`
 	Violations  []violation `json:"violations"`
 }
@@ -127,7 +130,8 @@ func push(client xgv1.PushServiceClient, line input, request *xgv1.PushRequest) 
 
 func failureOf(told *pushsidecar.Error) *failure {
 	result := &failure{
-		Reason: told.ReasonText, Sent: told.Sent.String(), VendorCode: told.VendorCode, Violations: []violation{},
+		Reason: told.ReasonText, Sent: told.Sent.String(), VendorCode: told.VendorCode, PushID: told.PushID,
+		HTTPStatus: known(told.HTTPStatus), Attempts: known(told.Attempts), Violations: []violation{},
 	}
 	if told.RetryAfter != nil {
 		seconds := told.RetryAfter.Seconds()
@@ -137,4 +141,12 @@ func failureOf(told *pushsidecar.Error) *failure {
 		result.Violations = append(result.Violations, violation(v))
 	}
 	return result
+}
+
+// known returns nil for 0, which stands for "not told".
+func known(number int) *int {
+	if number == 0 {
+		return nil
+	}
+	return &number
 }

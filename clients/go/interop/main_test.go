@@ -32,7 +32,9 @@ func (f fakeSidecar) Push(_ context.Context, request *xgv1.PushRequest) (*xgv1.P
 	}
 	st, err := status.New(codes.ResourceExhausted, "quota").WithDetails(
 		&errdetails.ErrorInfo{
-			Domain: "push-sidecar", Reason: "QUOTA_EXCEEDED", Metadata: map[string]string{"sent": "no", "vendor_code": "429"},
+			Domain: "push-sidecar", Reason: "QUOTA_EXCEEDED", Metadata: map[string]string{
+				"sent": "no", "vendor_code": "429", "http_status": "200", "attempts": "2", "push_id": "8589934592",
+			},
 		},
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(1500 * time.Millisecond)},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
@@ -76,11 +78,13 @@ func TestEveryLineIsAnsweredInTurn(t *testing.T) {
 		  "response": {"pushId": "8589934592", "seq": "9007199254740993", "outcome": "OUTCOME_ACCEPTED"}}`,
 		`{"name": "b", "code": "RESOURCE_EXHAUSTED", "message": "quota", "response": null,
 		  "error": {"reason": "QUOTA_EXCEEDED", "sent": "no", "vendor_code": 429, "retry_after_s": 1.5,
+		            "http_status": 200, "attempts": 2, "push_id": "8589934592",
 		            "violations": [{"field": "token", "rule": "string.max_len", "description": "is too long"}]},
 		  "details": ["google.rpc.ErrorInfo", "google.rpc.RetryInfo", "google.rpc.BadRequest"],
 		  "trailers": ["grpc-status-details-bin"]}`,
 		`{"name": "c", "code": "DEADLINE_EXCEEDED", "response": null,
-		  "error": {"reason": "", "sent": "maybe", "vendor_code": null, "retry_after_s": null, "violations": []},
+		  "error": {"reason": "", "sent": "maybe", "vendor_code": null, "retry_after_s": null, "violations": [],
+		            "http_status": null, "attempts": null, "push_id": ""},
 		  "details": [], "trailers": []}`,
 	}
 	var out bytes.Buffer

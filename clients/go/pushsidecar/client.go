@@ -46,7 +46,7 @@ var connectParameters = grpc.ConnectParams{
 // The sidecar closes the connection of a client that pings more often than every 20 s.
 var keepaliveParameters = keepalive.ClientParameters{Time: 30 * time.Second, PermitWithoutStream: true}
 
-// Dial returns a connection to the sidecar at target, "127.0.0.1:50051" or "unix:/run/push-sidecar.sock". It does not
+// Dial returns a connection to the sidecar at target, "127.0.0.1:50051" or "unix:/run/push-sidecar/push.sock". It does not
 // wait for the sidecar: the first call connects, and calls wait for a sidecar that is not up yet, at most until their
 // deadline. Keep one connection for the life of the process, and Close it at the end.
 //

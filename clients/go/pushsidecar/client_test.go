@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,17 @@ func TestDialReachesTCPAndUnixSockets(t *testing.T) {
 	}
 }
 
+// failFirst makes the first connection fail.
+func failFirst() grpc.DialOption {
+	var attempts atomic.Int32
+	return grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+		if attempts.Add(1) == 1 {
+			return nil, errors.New("not up yet")
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	})
+}
+
 func TestCallWaitsForASidecarThatIsNotUpYet(t *testing.T) {
 	for name, test := range map[string]struct {
 		options []grpc.CallOption
@@ -45,14 +57,7 @@ func TestCallWaitsForASidecarThatIsNotUpYet(t *testing.T) {
 			t.Parallel()
 			listener := listen(t)
 			serve(t, listener, accept)
-			var attempts atomic.Int32
-			client := dial(t, listener.Addr().String(), grpc.WithDisableRetry(), grpc.WithContextDialer(
-				func(ctx context.Context, address string) (net.Conn, error) {
-					if attempts.Add(1) == 1 {
-						return nil, errors.New("not up yet")
-					}
-					return (&net.Dialer{}).DialContext(ctx, "tcp", address)
-				}))
+			client := dial(t, listener.Addr().String(), grpc.WithDisableRetry(), failFirst())
 			_, err := client.Push(t.Context(), &xgv1.PushRequest{}, test.options...)
 			if status.Code(err) != test.want {
 				t.Errorf("got %v, want %v", err, test.want)
@@ -94,6 +99,60 @@ func TestUnavailableIsRepeatedThreeTimesAtMost(t *testing.T) {
 				t.Errorf("%d calls and %v, want %d and %v", calls.Load(), err, test.wantCalls, test.wantCode)
 			}
 		})
+	}
+}
+
+// laterMethod stands for one of a newer sidecar, of which no promise about headers is known here.
+const laterMethod = "/pushsidecar.xg.v1.PushService/Later"
+
+// serveEveryMethod answers calls of every method the same, and counts them.
+func serveEveryMethod(t *testing.T, answer error) (target string, calls *atomic.Int32) {
+	t.Helper()
+	calls = new(atomic.Int32)
+	listener := listen(t)
+	server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		calls.Add(1)
+		if answer != nil {
+			return answer
+		}
+		return stream.SendMsg(&xgv1.PushResponse{})
+	}))
+	serveOn(t, listener, server)
+	return listener.Addr().String(), calls
+}
+
+func TestOnlyAMethodOfWhichThePromiseIsKnownIsRepeated(t *testing.T) {
+	for method, want := range map[string]int32{
+		xgv1.PushService_Push_FullMethodName: 4,
+		laterMethod:                          1,
+	} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			target, calls := serveEveryMethod(t, status.Error(codes.Unavailable, "scripted"))
+			err := dialConn(t, target).Invoke(t.Context(), method, &xgv1.PushRequest{}, &xgv1.PushResponse{})
+			if status.Code(err) != codes.Unavailable || calls.Load() != want {
+				t.Errorf("%d calls and %v, want %d", calls.Load(), err, want)
+			}
+		})
+	}
+}
+
+func TestCallOfAnyMethodWaitsForASidecarThatIsNotUpYet(t *testing.T) {
+	target, _ := serveEveryMethod(t, nil)
+	conn := dialConn(t, target, grpc.WithDisableRetry(), failFirst())
+	if err := conn.Invoke(t.Context(), laterMethod, &xgv1.PushRequest{}, &xgv1.PushResponse{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSidecarThatStaysDownIsAnErrorOfTheLibraryAndMaybe(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	client := dial(t, "unix:"+filepath.Join(t.TempDir(), "nobody.sock"))
+	_, err := client.Push(ctx, &xgv1.PushRequest{})
+	got := pushsidecar.ErrorOf(err)
+	if got == nil || got.Code != codes.DeadlineExceeded || got.Sent != pushsidecar.SentMaybe || got.ReasonText != "" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -28,7 +28,7 @@ type Sent int
 const (
 	// SentMaybe: the vendor may have acted. To send again may push twice; that is the caller's decision.
 	SentMaybe Sent = iota
-	// SentNo: proven that nothing was pushed. The push may be sent again.
+	// SentNo: proven that nothing was pushed. To send again cannot push twice, but may fail for the same reason.
 	SentNo
 )
 

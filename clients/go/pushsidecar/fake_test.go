@@ -27,6 +27,11 @@ func serve(t *testing.T, listener net.Listener, push pushFunc) {
 	t.Helper()
 	server := grpc.NewServer()
 	xgv1.RegisterPushServiceServer(server, &fakeSidecar{push: push})
+	serveOn(t, listener, server)
+}
+
+func serveOn(t *testing.T, listener net.Listener, server *grpc.Server) {
+	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -58,6 +63,11 @@ func listenUnix(t *testing.T) (net.Listener, string) {
 
 func dial(t *testing.T, target string, options ...grpc.DialOption) xgv1.PushServiceClient {
 	t.Helper()
+	return xgv1.NewPushServiceClient(dialConn(t, target, options...))
+}
+
+func dialConn(t *testing.T, target string, options ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
 	conn, err := pushsidecar.Dial(target, options...)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +77,7 @@ func dial(t *testing.T, target string, options ...grpc.DialOption) xgv1.PushServ
 			t.Error(err)
 		}
 	})
-	return xgv1.NewPushServiceClient(conn)
+	return conn
 }
 
 func dialFake(t *testing.T, push pushFunc, options ...grpc.DialOption) xgv1.PushServiceClient {

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,6 +18,9 @@ from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
 
 Handler = Callable[[PushRequest, grpc.ServicerContext], PushResponse]
 Push = Callable[..., Awaitable[PushResponse]]
+SERVICE = "pushsidecar.xg.v1.PushService"
+# Of the methods that a later sidecar may have: nothing is promised about its headers.
+UNKNOWN_METHOD = "Later"
 
 
 @dataclass
@@ -29,12 +33,10 @@ class Sidecar:
     server: grpc.Server | None = field(default=None, repr=False)
 
     def start(self, address: str) -> None:
-        handlers = {
-            "Push": grpc.unary_unary_rpc_method_handler(
-                self._push, PushRequest.FromString, PushResponse.SerializeToString
-            )
-        }
-        generic = grpc.method_handlers_generic_handler("pushsidecar.xg.v1.PushService", handlers)
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._push, PushRequest.FromString, PushResponse.SerializeToString
+        )
+        generic = grpc.method_handlers_generic_handler(SERVICE, {"Push": handler, UNKNOWN_METHOD: handler})
         self.server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         self.server.add_generic_rpc_handlers((generic,))
         port = self.server.add_insecure_port(address)
@@ -63,24 +65,57 @@ def serve() -> Iterator[Callable[..., Sidecar]]:
             sidecar.server.stop(None).wait()
 
 
+def push_method(channel: Any) -> Any:
+    return PushServiceStub(channel).Push
+
+
+def unknown_method(channel: Any) -> Any:
+    return channel.unary_unary(f"/{SERVICE}/{UNKNOWN_METHOD}", PushRequest.SerializeToString, PushResponse.FromString)
+
+
+@pytest.fixture(params=[push_method, unknown_method], ids=["Push", "unknown method"])
+def any_method(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
+    """Return what makes the callable of a method from a channel."""
+    return request.param
+
+
 @pytest.fixture(params=["sync", "aio"])
-def push(request: pytest.FixtureRequest) -> Push:
-    """Make one push through a channel of either flavour: `push(target, request, timeout_s=, **connect)`."""
+def call(request: pytest.FixtureRequest) -> Callable[..., Awaitable[PushResponse]]:
+    """Make one call through a channel of either flavour: `call(method, target, request, timeout_s=, **connect)`."""
 
-    def push_sync(target: str, message: PushRequest, timeout_s: float | None, how: dict[str, Any]) -> PushResponse:
+    def call_sync(method: Any, target: str, message: PushRequest, call_arguments: Any, how: Any) -> PushResponse:
         with connect(target, **how) as channel:
-            return PushServiceStub(channel).Push(message, timeout=timeout_s)
+            return method(channel)(message, **call_arguments)
 
-    async def push_either(
-        target: str, message: PushRequest | None = None, *, timeout_s: float | None = None, **how: Any
+    async def call_either(
+        method: Any,
+        target: str,
+        message: PushRequest | None = None,
+        *,
+        timeout_s: float | None = None,
+        wait_for_ready: bool | None = None,
+        **how: Any,
     ) -> PushResponse:
         message = message or PushRequest()
+        call_arguments = {"timeout": timeout_s, "wait_for_ready": wait_for_ready}
         if request.param == "sync":
-            return await asyncio.to_thread(push_sync, target, message, timeout_s, how)
+            return await asyncio.to_thread(call_sync, method, target, message, call_arguments, how)
         async with connect_async(target, **how) as channel:
-            return await PushServiceStub(channel).Push(message, timeout=timeout_s)
+            return await method(channel)(message, **call_arguments)
 
-    return push_either
+    return call_either
+
+
+@pytest.fixture
+def push(call: Callable[..., Awaitable[PushResponse]]) -> Push:
+    """Make one push through a channel of either flavour: `push(target, request, timeout_s=, **connect)`."""
+    return partial(call, push_method)
+
+
+@pytest.fixture
+def call_unknown_method(call: Callable[..., Awaitable[PushResponse]]) -> Push:
+    """Call a method that this helper does not know, as `push` does."""
+    return partial(call, unknown_method)
 
 
 def info(sent: str, reason: str, domain: str = "push-sidecar", **facts: str) -> error_details_pb2.ErrorInfo:

@@ -80,7 +80,7 @@ async def test_metadata_passes_beside_the_default_deadline(serve):
     assert seen["k"] == "aio"
 
 
-async def test_blocking_call_waits_for_a_sidecar_that_starts(serve, tmp_path):
+async def test_blocking_call_waits_for_a_sidecar_that_starts(serve, tmp_path, any_method):
     target = f"unix:{tmp_path / 'late.sock'}"
     failed = threading.Event()
 
@@ -90,7 +90,7 @@ async def test_blocking_call_waits_for_a_sidecar_that_starts(serve, tmp_path):
 
     with connect(target, options=NO_RETRIES) as channel:
         channel.subscribe(watch)
-        call = PushServiceStub(channel).Push.future(PushRequest(token="t"))
+        call = any_method(channel).future(PushRequest(token="t"))
         assert await asyncio.to_thread(failed.wait, 20)
         serve(echo, target)
         response = await asyncio.to_thread(call.result)
@@ -98,14 +98,26 @@ async def test_blocking_call_waits_for_a_sidecar_that_starts(serve, tmp_path):
     assert response.push_id == "for t"
 
 
-async def test_asyncio_call_waits_for_a_sidecar_that_starts(serve, tmp_path):
+async def test_asyncio_call_waits_for_a_sidecar_that_starts(serve, tmp_path, any_method):
     target = f"unix:{tmp_path / 'late.sock'}"
     async with connect_async(target, options=NO_RETRIES) as channel:
-        call = asyncio.ensure_future(PushServiceStub(channel).Push(PushRequest(token="t")))
+        call = asyncio.ensure_future(any_method(channel)(PushRequest(token="t")))
         while (state := channel.get_state()) is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
             await channel.wait_for_state_change(state)
         serve(echo, target)
         assert (await call).push_id == "for t"
+
+
+@pytest.mark.parametrize(
+    ("wait_for_ready", "code"),
+    [(None, grpc.StatusCode.DEADLINE_EXCEEDED), (False, grpc.StatusCode.UNAVAILABLE)],
+    ids=["waits", "told not to wait"],
+)
+async def test_sidecar_that_stays_down_is_an_error_of_the_library_and_maybe(push, tmp_path, wait_for_ready, code):
+    with pytest.raises(grpc.RpcError) as failure:
+        await push(f"unix:{tmp_path / 'nobody.sock'}", timeout_s=0.5, wait_for_ready=wait_for_ready, options=NO_RETRIES)
+    error = error_of(failure.value)
+    assert (error.code, error.sent, error.reason) == (code, Sent.MAYBE, "")
 
 
 async def test_hang_up_of_an_asyncio_caller_reaches_the_sidecar(serve):

@@ -42,7 +42,7 @@ async def test_every_fact_of_the_sidecar_is_read(failure_of, crafted):
     assert error.code is grpc.StatusCode.NOT_FOUND
     assert error.message == "no luck"
     assert error.sent is Sent.NO
-    assert error.may_be_sent_again
+    assert error.was_not_sent
     assert error.reason == "TARGET_UNKNOWN"
     assert ErrorReason.Value(f"ERROR_REASON_{error.reason}") == 10
     assert (error.vendor_code, error.vendor_message) == (10110, "token no found")
@@ -101,7 +101,7 @@ async def test_anything_but_no_is_maybe(failure_of, crafted, sent):
     fail, info = crafted
     error = await failure_of(lambda _, context: fail(context, grpc.StatusCode.INTERNAL, info(sent, "VENDOR_INTERNAL")))
     assert error.sent is Sent.MAYBE
-    assert not error.may_be_sent_again
+    assert not error.was_not_sent
     assert error.reason == "VENDOR_INTERNAL"
 
 

@@ -1,4 +1,4 @@
-"""The retry policy: UNAVAILABLE is repeated until headers were received, and never after."""
+"""The retry policy: UNAVAILABLE of a push is repeated until headers were received, and never after."""
 
 import grpc
 import pytest
@@ -60,6 +60,16 @@ async def test_no_other_code_is_retried(serve, push, crafted, code):
 
     assert sidecar.calls == 1
     assert error_of(failure.value).code is code
+
+
+async def test_method_that_promises_no_early_headers_is_not_retried(serve, call_unknown_method, crafted):
+    fail, info = crafted
+    sidecar = serve(lambda _, context: fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "NOT_SENT")))
+    with pytest.raises(grpc.RpcError) as failure:
+        await call_unknown_method(sidecar.target)
+
+    assert sidecar.calls == 1
+    assert error_of(failure.value).code is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_options_of_the_caller_win(serve, push, crafted):

@@ -1,5 +1,6 @@
-"""The wheel, installed alone: the example runs, the types are seen, no server code is there."""
+"""The wheel, installed alone: the example runs, the types are seen, the licence and no server code is there."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -11,23 +12,29 @@ import pytest
 from pushsidecar.xg.v1 import PushResponse
 
 CLIENT = Path(__file__).resolve().parent.parent
+LICENSE = CLIENT.parents[1] / "LICENSE"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheel")
     source = tmp_path_factory.mktemp("source") / "python"
-    ignored = {"__pycache__", "build"}
-    for path in CLIENT.rglob("*"):
-        relative = path.relative_to(CLIENT)
-        if path.is_file() and not ignored & set(relative.parts):
-            (source / relative).parent.mkdir(parents=True, exist_ok=True)
-            (source / relative).write_bytes(path.read_bytes())
+    shutil.copytree(CLIENT, source, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", out, source], check=True
     )
     (built,) = out.glob("push_sidecar_client-*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel, tmp_path_factory) -> Path:
+    """Return an interpreter that has the wheel and what it needs, and nothing else."""
+    folder = tmp_path_factory.mktemp("alone") / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
+    return python
 
 
 def test_wheel_has_the_stubs_their_types_and_the_helper_only(wheel):
@@ -49,16 +56,37 @@ def test_wheel_has_the_stubs_their_types_and_the_helper_only(wheel):
     }
 
 
+def test_wheel_has_the_licence(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+        assert archive.read(name) == LICENSE.read_bytes()
+
+
+@pytest.mark.parametrize("client", ["go", "python"])
+def test_licence_of_a_client_is_that_of_the_repository(client):
+    assert (CLIENT.parent / client / "LICENSE").read_bytes() == LICENSE.read_bytes()
+
+
 @pytest.mark.timeout(300)
-def test_example_runs_with_the_wheel_alone(wheel, serve, tmp_path):
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
+def test_example_runs_with_the_wheel_alone(python, serve):
     sidecar = serve(lambda request, _: PushResponse(push_id=f"4711-{request.token}"))
 
     result = subprocess.run(
-        [python, "-I", "-W", "error", CLIENT / "example.py", sidecar.target],
+        [python, "-I", "-W", "error", CLIENT / "example.py", sidecar.target, "device-1"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
     assert (result.returncode, result.stdout) == (0, "push_id 4711-device-1\n"), result.stderr
+
+
+@pytest.mark.timeout(300)
+def test_program_passes_strict_types_with_the_extra_typing(python, wheel, tmp_path):
+    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[typing]"], check=True)
+    program = shutil.copy(CLIENT / "example.py", tmp_path / "program.py")
+
+    result = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", python, program],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+
+    assert result.stdout == "Success: no issues found in 1 source file\n", result.stderr

@@ -27,13 +27,14 @@ __all__ = [
 DEFAULT_TARGET: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S: Final = 30.0
 
-# Repeating UNAVAILABLE is safe with a sidecar only: it sends headers before the first byte can reach the
-# vendor, and a call that has received headers is never repeated by a gRPC library.
+# Repeating UNAVAILABLE is safe only for methods whose headers the sidecar sends before the first byte can reach
+# the vendor, since a gRPC library never repeats a call that has received headers. So they are named one by one.
 _SERVICE_CONFIG: Final = json.dumps(
     {
         "methodConfig": [
+            {"name": [{}], "waitForReady": True},
             {
-                "name": [{}],
+                "name": [{"service": "pushsidecar.xg.v1.PushService", "method": "Push"}],
                 "waitForReady": True,
                 "retryPolicy": {
                     "maxAttempts": 4,
@@ -42,7 +43,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "backoffMultiplier": 2,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
-            }
+            },
         ]
     }
 )

@@ -1,4 +1,4 @@
-"""Turns a failed call into an answer to "may I send it again?".
+"""Turns a failed call into an answer to "may it have gone out?".
 
 It owns the reading of `google.rpc.Status` from an exception. Channels and deadlines live in client.py.
 """
@@ -23,7 +23,7 @@ class Sent(StrEnum):
     """Whether the push may have gone out."""
 
     NO = "no"
-    """Provably not: it may be sent again."""
+    """Provably not: sending it again cannot push twice. Whether it would succeed, the reason says."""
     MAYBE = "maybe"
     """It may have: sending it again may push twice."""
 
@@ -69,8 +69,8 @@ class PushError:
     """Everything that came, for what has no field here."""
 
     @property
-    def may_be_sent_again(self) -> bool:
-        """Whether the same push can be sent again without the risk of pushing twice."""
+    def was_not_sent(self) -> bool:
+        """Whether it is proved that nothing was pushed. The same request may fail again: see `reason`."""
         return self.sent is Sent.NO
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 package io.github.pushsidecar.client;
 
+import io.github.pushsidecar.xg.v1.PushServiceGrpc;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
@@ -19,13 +20,17 @@ final class ChannelDefaults {
   /** The sidecar permits pings every 20 s. */
   private static final long KEEP_ALIVE_S = 30;
 
-  /** gRPC service config for every method. Numbers are doubles, as in JSON. */
+  /**
+   * gRPC service config. Only calls of which the sidecar promises that UNAVAILABLE before the response headers means "not
+   * sent" may be repeated, so they are named one by one. Numbers are doubles, as in JSON.
+   */
   private static final Map<String, Object> SERVICE_CONFIG =
       Map.of(
           "methodConfig",
           List.of(
               Map.of(
-                  "name", List.of(Map.of()),
+                  "name",
+                      List.of(Map.of("service", PushServiceGrpc.SERVICE_NAME, "method", "Push")),
                   "retryPolicy",
                       Map.of(
                           "maxAttempts", 4.0,
@@ -56,12 +61,14 @@ final class ChannelDefaults {
     }
   }
 
-  /** Gives calls a deadline where they have none, and lets them wait for the connection. */
+  /** Gives calls a deadline where they have none, and lets them wait for the connection, whatever their method. */
   private record CallDefaults(Duration defaultDeadline) implements ClientInterceptor {
     @Override
     public <ReqT, RespT> ClientCall<ReqT, RespT> interceptCall(
         MethodDescriptor<ReqT, RespT> method, CallOptions options, Channel next) {
-      CallOptions changed = options.withWaitForReady();
+      // Options do not show whether a call wants to fail fast or says nothing, hence an option of our own.
+      CallOptions changed =
+          options.getOption(PushSidecar.WAIT_FOR_READY) ? options.withWaitForReady() : options.withoutWaitForReady();
       // The deadline of the context ends the call too, but does not show in the options.
       if (options.getDeadline() == null && Context.current().getDeadline() == null) {
         changed = changed.withDeadlineAfter(defaultDeadline);

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 
 /**
  * What an error of a call says, read from its status and the details in its trailers.
@@ -37,6 +38,8 @@ import java.util.OptionalInt;
  * @param attempts how many calls the sidecar made to the vendor
  * @param retryAfter how long to wait before the next attempt
  * @param pushId id of the list task that the call continued or created
+ * @param seq the {@code seq} of the request, as the vendor echoed it
+ * @param environment the environment, as the vendor echoed it
  * @param violations the broken rules of the contract
  * @param response the vendor's answer, for a list that failed as a whole
  */
@@ -52,6 +55,8 @@ public record PushError(
     OptionalInt attempts,
     Optional<Duration> retryAfter,
     Optional<String> pushId,
+    OptionalLong seq,
+    Optional<String> environment,
     List<Violation> violations,
     Optional<PushResponse> response) {
 
@@ -81,8 +86,8 @@ public record PushError(
     return notOurs(Status.UNKNOWN);
   }
 
-  /** Says whether the same push can be sent again without pushing twice. It may fail again for the same reason. */
-  public boolean isSafeToRepeat() {
+  /** Says whether it is proved that nothing was pushed. The same push may fail again: see {@link #reason}. */
+  public boolean wasNotSent() {
     return sent == Sent.NO;
   }
 
@@ -139,6 +144,8 @@ public record PushError(
         number(metadata.get("attempts")),
         retryAfter(details),
         Optional.ofNullable(metadata.get("push_id")),
+        longNumber(metadata.get("seq")),
+        Optional.ofNullable(metadata.get("environment")),
         violations(details),
         find(details, PushResponse.class));
   }
@@ -155,6 +162,8 @@ public record PushError(
         OptionalInt.empty(),
         OptionalInt.empty(),
         Optional.empty(),
+        Optional.empty(),
+        OptionalLong.empty(),
         Optional.empty(),
         List.of(),
         Optional.empty());
@@ -174,6 +183,14 @@ public record PushError(
       return text == null ? OptionalInt.empty() : OptionalInt.of(Integer.parseInt(text));
     } catch (NumberFormatException e) {
       return OptionalInt.empty();
+    }
+  }
+
+  private static OptionalLong longNumber(String text) {
+    try {
+      return text == null ? OptionalLong.empty() : OptionalLong.of(Long.parseLong(text));
+    } catch (NumberFormatException e) {
+      return OptionalLong.empty();
     }
   }
 

@@ -3,6 +3,7 @@ package io.github.pushsidecar.client;
 import io.github.pushsidecar.xg.v1.PushRequest;
 import io.github.pushsidecar.xg.v1.PushResponse;
 import io.github.pushsidecar.xg.v1.PushServiceGrpc;
+import io.grpc.CallOptions;
 import io.grpc.ChannelCredentials;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -21,7 +22,7 @@ import java.util.function.Consumer;
  * <ul>
  *   <li>A call waits for a sidecar that is not up yet (wait-for-ready), within its deadline.
  *   <li>A call without a deadline gets one of 30 s. A deadline of the call or of its {@link io.grpc.Context} is kept.
- *   <li>Only UNAVAILABLE is retried, at most three times. That cannot push twice: the sidecar sends its headers before the
+ *   <li>Only UNAVAILABLE of a push is retried, at most three times. That cannot push twice: the sidecar sends its headers before the
  *       first byte goes to the vendor, and a call that has received headers is never retried.
  *   <li>Pings keep a quiet connection alive every 30 s. A sidecar that was away is found again within a second.
  * </ul>
@@ -29,6 +30,13 @@ import java.util.function.Consumer;
 public final class PushSidecar implements AutoCloseable {
   /** The deadline of a call that has none. */
   public static final Duration DEFAULT_DEADLINE = Duration.ofSeconds(30);
+
+  /**
+   * Whether a call waits for a sidecar that is not up yet, as it does by default: {@code
+   * stub().withOption(WAIT_FOR_READY, false)}. It takes the place of gRPC's own option, whose absence cannot be seen.
+   */
+  public static final CallOptions.Key<Boolean> WAIT_FOR_READY =
+      CallOptions.Key.createWithDefault("push-sidecar-wait-for-ready", true);
 
   private static final Duration RECONNECT_INTERVAL = Duration.ofSeconds(1);
 

@@ -62,6 +62,12 @@ public final class FakeSidecar implements AutoCloseable {
   private static final MethodDescriptor<PushRequest, PushResponse> PUSH =
       PushServiceGrpc.getPushMethod().toBuilder().setType(MethodDescriptor.MethodType.SERVER_STREAMING).build();
 
+  // Of the methods that a later sidecar may have: nothing is promised about its headers.
+  private static final String LATER = MethodDescriptor.generateFullMethodName(PushServiceGrpc.SERVICE_NAME, "Later");
+
+  static final MethodDescriptor<PushRequest, PushResponse> LATER_METHOD =
+      PushServiceGrpc.getPushMethod().toBuilder().setFullMethodName(LATER).setSchemaDescriptor(null).build();
+
   private static final Context.Key<ServerCall<?, ?>> TRANSPORT = Context.key("transport");
 
   private final List<Call> calls = new CopyOnWriteArrayList<>();
@@ -83,7 +89,10 @@ public final class FakeSidecar implements AutoCloseable {
             .bossEventLoopGroup(loops)
             .workerEventLoopGroup(loops)
             .addService(
-                ServerServiceDefinition.builder(PushServiceGrpc.SERVICE_NAME).addMethod(PUSH, handler).build())
+                ServerServiceDefinition.builder(PushServiceGrpc.SERVICE_NAME)
+                    .addMethod(PUSH, handler)
+                    .addMethod(PUSH.toBuilder().setFullMethodName(LATER).setSchemaDescriptor(null).build(), handler)
+                    .build())
             .intercept(new KeepTransport())
             .build()
             .start();

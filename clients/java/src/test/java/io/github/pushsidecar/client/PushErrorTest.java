@@ -21,6 +21,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -59,7 +60,7 @@ class PushErrorTest {
     assertEquals(Sent.MAYBE, error.sent());
     assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, error.reason());
     assertEquals("", error.reasonText());
-    assertFalse(error.isSafeToRepeat());
+    assertFalse(error.wasNotSent());
   }
 
   @Test
@@ -69,20 +70,23 @@ class PushErrorTest {
             error(
                 Status.Code.NOT_FOUND,
                 info("TARGET_UNKNOWN", "sent", "no", "vendor_code", "10303", "vendor_message", "no such token",
-                    "http_status", "200", "attempts", "2", "push_id", "3147483648"),
+                    "http_status", "200", "attempts", "2", "push_id", "3147483648", "seq", "9007199254740993",
+                    "environment", "product"),
                 PushResponse.newBuilder().setVendorCode(10303).build()));
 
     assertEquals(Status.Code.NOT_FOUND, error.code());
     assertEquals(ErrorReason.ERROR_REASON_TARGET_UNKNOWN, error.reason());
     assertEquals("TARGET_UNKNOWN", error.reasonText());
     assertEquals(Sent.NO, error.sent());
-    assertTrue(error.isSafeToRepeat());
+    assertTrue(error.wasNotSent());
     assertEquals(OptionalInt.of(10303), error.vendorCode());
     assertEquals(Optional.of("no such token"), error.vendorMessage());
     assertEquals(OptionalInt.of(200), error.httpStatus());
     assertEquals(OptionalInt.of(2), error.attempts());
     assertEquals("what happened", error.message());
     assertEquals(Optional.of("3147483648"), error.pushId());
+    assertEquals(OptionalLong.of(9007199254740993L), error.seq());
+    assertEquals(Optional.of("product"), error.environment());
     assertEquals(Optional.of(10303), error.response().map(PushResponse::getVendorCode));
     assertEquals(Optional.empty(), error.retryAfter());
     assertEquals(List.of(), error.violations());
@@ -206,8 +210,9 @@ class PushErrorTest {
 
   @Test
   void numberThatIsNoneIsAbsent() {
-    PushError error = PushError.of(error(Status.Code.UNKNOWN, info("OUTCOME_UNKNOWN", "vendor_code", "many")));
+    PushError error = PushError.of(error(Status.Code.UNKNOWN, info("OUTCOME_UNKNOWN", "vendor_code", "many", "seq", "")));
     assertEquals(OptionalInt.empty(), error.vendorCode());
+    assertEquals(OptionalLong.empty(), error.seq());
     assertEquals(ErrorReason.ERROR_REASON_OUTCOME_UNKNOWN, error.reason());
   }
 
@@ -262,7 +267,8 @@ class PushErrorTest {
         List.of(OptionalInt.empty(), OptionalInt.empty(), OptionalInt.empty()),
         List.of(error.vendorCode(), error.httpStatus(), error.attempts()));
     assertEquals(
-        List.of(Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty()),
-        List.of(error.vendorMessage(), error.retryAfter(), error.pushId(), error.response()));
+        List.of(Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty(), Optional.empty()),
+        List.of(error.vendorMessage(), error.retryAfter(), error.pushId(), error.environment(), error.response()));
+    assertEquals(OptionalLong.empty(), error.seq());
   }
 }

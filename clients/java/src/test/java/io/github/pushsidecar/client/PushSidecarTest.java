@@ -23,11 +23,13 @@ import io.grpc.Deadline;
 import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
 import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
 import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.netty.shaded.io.netty.channel.epoll.Epoll;
+import io.grpc.stub.ClientCalls;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -178,6 +180,16 @@ class PushSidecarTest {
   }
 
   @Test
+  void methodThatPromisesNoEarlyHeadersIsNotRetried() throws IOException {
+    try (FakeSidecar fake = FakeSidecar.answering(call -> call.fail(Status.UNAVAILABLE.asRuntimeException()));
+        PushSidecar sidecar = PushSidecar.connect(fake.target())) {
+      StatusRuntimeException error = assertThrows(StatusRuntimeException.class, () -> later(sidecar.stub().getChannel()));
+      assertEquals(Status.Code.UNAVAILABLE, error.getStatus().getCode());
+      assertEquals(1, fake.calls().size());
+    }
+  }
+
+  @Test
   void callThatHasHeadersIsNotRetriedWhenTheSidecarFailsIt() throws IOException {
     try (FakeSidecar fake =
             FakeSidecar.answering(
@@ -253,6 +265,51 @@ class PushSidecarTest {
   }
 
   @Test
+  void callOfAnyMethodWaitsForASidecarThatIsNotUpYet(@TempDir Path folder) throws Exception {
+    assumeTrue(Epoll.isAvailable(), "unix sockets need Linux");
+    Path socket = folder.resolve("push.sock");
+    ManagedChannel channel = PushSidecar.channel("unix:" + socket);
+    try {
+      CompletableFuture<PushResponse> answer = CompletableFuture.supplyAsync(() -> later(channel));
+      failedConnection(channel).get();
+      try (FakeSidecar fake = FakeSidecar.answeringOn(socket, Call::accept)) {
+        assertEquals("42", answer.get().getPushId());
+        assertEquals(1, fake.calls().size());
+      }
+    } finally {
+      channel.shutdownNow();
+    }
+  }
+
+  @Test
+  void sidecarThatStaysDownIsAnErrorOfTheLibraryAndMaybe(@TempDir Path folder) {
+    assumeTrue(Epoll.isAvailable(), "unix sockets need Linux");
+    try (PushSidecar sidecar = PushSidecar.connect("unix:" + folder.resolve("nobody.sock"))) {
+      PushError error =
+          PushError.of(
+              assertThrows(StatusRuntimeException.class, () -> sidecar.push(REQUEST, Duration.ofMillis(300))));
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, error.code());
+      assertEquals(Sent.MAYBE, error.sent());
+      assertEquals("", error.reasonText());
+    }
+  }
+
+  @Test
+  void callThatIsToldNotToWaitFailsAtOnce(@TempDir Path folder) {
+    assumeTrue(Epoll.isAvailable(), "unix sockets need Linux");
+    try (PushSidecar sidecar =
+        PushSidecar.builder("unix:" + folder.resolve("nobody.sock"))
+            .customize(ManagedChannelBuilder::disableRetry)
+            .build()) {
+      StatusRuntimeException error =
+          assertThrows(
+              StatusRuntimeException.class,
+              () -> sidecar.stub().withOption(PushSidecar.WAIT_FOR_READY, false).push(REQUEST));
+      assertEquals(Status.Code.UNAVAILABLE, error.getStatus().getCode());
+    }
+  }
+
+  @Test
   void lostConnectionIsTriedAgainAtShortIntervals() throws IOException {
     try (ServerSocket listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
       // Shorter than the longest of gRPC's own waits between nine attempts.
@@ -294,6 +351,10 @@ class PushSidecarTest {
     } else {
       call.accept();
     }
+  }
+
+  private static PushResponse later(Channel channel) {
+    return ClientCalls.blockingUnaryCall(channel, FakeSidecar.LATER_METHOD, CallOptions.DEFAULT, REQUEST);
   }
 
   private static PushError failure(PushSidecar sidecar) {

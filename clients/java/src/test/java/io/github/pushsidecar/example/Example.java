@@ -4,29 +4,32 @@ import io.github.pushsidecar.client.PushError;
 import io.github.pushsidecar.client.PushSidecar;
 import io.github.pushsidecar.xg.v1.AndroidNotification;
 import io.github.pushsidecar.xg.v1.PushRequest;
+import io.github.pushsidecar.xg.v1.PushResponse;
 import io.grpc.StatusRuntimeException;
 
-/** Makes one push to one phone. Arguments: the sidecar's address and the phone's device token. */
+/** Makes one push to one Android phone. Arguments: TARGET TOKEN. */
 public final class Example {
   private Example() {}
 
   public static void main(String[] arguments) {
-    String target = arguments.length > 0 ? arguments[0] : "127.0.0.1:50051";
-    String token = arguments.length > 1 ? arguments[1] : "token1";
-
-    PushRequest request =
-        PushRequest.newBuilder()
-            .setToken(token)
-            .setAndroidNotification(
-                AndroidNotification.newBuilder().setTitle("Order 1042").setContent("Your parcel is on its way."))
-            .build();
-
+    if (arguments.length != 2) {
+      System.err.println("usage: Example TARGET TOKEN  (TARGET: 127.0.0.1:50051 or unix:/run/push-sidecar/push.sock)");
+      System.exit(2);
+    }
+    String target = arguments[0];
+    String token = arguments[1];
     try (PushSidecar sidecar = PushSidecar.connect(target)) {
-      System.out.println("push_id " + sidecar.push(request).getPushId());
+      PushResponse response = sidecar.push(
+          PushRequest.newBuilder()
+              .setToken(token)
+              .setAndroidNotification(
+                  AndroidNotification.newBuilder().setTitle("Hello").setContent("Your order is on its way."))
+              .build());
+      System.out.println("push_id " + response.getPushId());
     } catch (StatusRuntimeException e) {
       PushError error = PushError.of(e);
-      System.err.println(error.code() + " " + error.reasonText() + ": " + error.message());
-      System.err.println(error.isSafeToRepeat() ? "not sent: it may be sent again" : "it may have been sent");
+      String outcome = error.wasNotSent() ? "nothing was pushed" : "it may have gone out";
+      System.err.println(error + " " + error.message() + " - " + outcome);
       System.exit(1);
     }
   }

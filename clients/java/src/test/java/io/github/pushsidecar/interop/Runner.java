@@ -108,14 +108,20 @@ public final class Runner {
       item.addProperty("description", violation.description());
       violations.add(item);
     }
-    OptionalInt code = error.vendorCode();
     JsonObject object = new JsonObject();
     object.addProperty("reason", error.reasonText());
-    object.addProperty("sent", error.isSafeToRepeat() ? "no" : "maybe");
-    object.addProperty("vendor_code", code.isPresent() ? code.getAsInt() : null);
+    object.addProperty("sent", error.wasNotSent() ? "no" : "maybe");
+    object.addProperty("vendor_code", orNull(error.vendorCode()));
+    object.addProperty("http_status", orNull(error.httpStatus()));
+    object.addProperty("attempts", orNull(error.attempts()));
+    object.addProperty("push_id", error.pushId().orElse(""));
     object.addProperty("retry_after_s", error.retryAfter().map(delay -> delay.toNanos() / 1e9).orElse(null));
     object.add("violations", violations);
     return object;
+  }
+
+  private static Integer orNull(OptionalInt number) {
+    return number.isPresent() ? number.getAsInt() : null;
   }
 
   private static JsonArray details(StatusRuntimeException error) {

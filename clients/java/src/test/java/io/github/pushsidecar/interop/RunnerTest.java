@@ -39,6 +39,9 @@ class RunnerTest {
                         .setDomain("push-sidecar")
                         .setReason("OVERLOADED")
                         .putMetadata("sent", "no")
+                        .putMetadata("http_status", "429")
+                        .putMetadata("attempts", "2")
+                        .putMetadata("push_id", "8589934592")
                         .build()))
             .addDetails(
                 Any.pack(
@@ -64,7 +67,8 @@ class RunnerTest {
               JsonParser.parseString(
                   """
                   {"name": "second", "code": "RESOURCE_EXHAUSTED", "message": "full", "response": null,
-                   "error": {"reason": "OVERLOADED", "sent": "no", "vendor_code": null, "retry_after_s": 2.0,
+                   "error": {"reason": "OVERLOADED", "sent": "no", "vendor_code": null, "http_status": 429, "attempts": 2,
+                             "push_id": "8589934592", "retry_after_s": 2.0,
                              "violations": []},
                    "details": ["google.rpc.ErrorInfo", "google.rpc.RetryInfo"],
                    "trailers": ["content-type", "grpc-status-details-bin"]}""")),
@@ -84,7 +88,8 @@ class RunnerTest {
       assertEquals(
           JsonParser.parseString(
               """
-              {"reason": "", "sent": "maybe", "vendor_code": null, "retry_after_s": null, "violations": []}"""),
+              {"reason": "", "sent": "maybe", "vendor_code": null, "http_status": null, "attempts": null,
+               "push_id": "", "retry_after_s": null, "violations": []}"""),
           answer.getAsJsonObject().get("error"));
     }
   }

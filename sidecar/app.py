@@ -54,11 +54,11 @@ class Sidecar:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Start everything; what is put on `stack` stops it, the last put first."""
         config = self._config
-        check_addresses(config)
+        check_config(config, self._environment)
         probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
-        providers = build_providers(config, self.metrics)
+        providers = build_providers(config, self.metrics, self._environment)
         server = PushServer(config.server, providers, tracers=traces.tracers, metrics=self.metrics)
         health = HealthServer(config.health, server.service_names)
         admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready)
@@ -91,14 +91,14 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-def check_config(config: Config) -> None:
+def check_config(config: Config, environment: Mapping[str, str] = os.environ) -> None:
     """Make every check that needs no listener and no vendor, and build nothing that stays.
 
     Raises `ConfigError`.
     """
     check_addresses(config)
     check_providers(config)
-    check_environment()
+    check_environment(environment)
 
 
 async def prove_addresses(config: Config) -> dict[str, str | None]:

@@ -106,13 +106,15 @@ class InvalidRequest(PushError):
 
 
 class MessageTooLarge(PushError):
-    """The rendered message is over the vendor's limit. Sizes in bytes."""
+    """The rendered message is over the vendor's limit. Sizes in bytes; `at_least`: it was not rendered to its end."""
 
     reason = Reason.MESSAGE_TOO_LARGE
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, *, at_least: bool = False) -> None:
         self.size, self.limit = size, limit
-        self.violations = [Violation("message", "message.max_size", f"{size} bytes as sent, at most {limit} allowed")]
+        about = "at least " if at_least else ""
+        too_large = f"{about}{size} bytes as sent, at most {limit} allowed"
+        self.violations = [Violation("message", "message.max_size", too_large)]
         super().__init__(f"message: {self.violations[0].description}")
 
 

@@ -1,10 +1,11 @@
 """The sidecar as a process: it starts or says why not, and on SIGTERM it drains without losing a push."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,55 @@ async def test_ca_file_that_is_none_refuses_to_start(
     with pytest.raises(ConfigError, match=rf"^apps\.{name}\.ca_file: cannot be used: "):
         async with Sidecar(configure(**changes), {}):
             pytest.fail("it started")
+
+
+def connect_raw(address: str, sent: bytes = b"") -> socket.socket:
+    host, port = address.rsplit(":", 1)
+    peer = socket.create_connection((host, int(port)))
+    if sent:
+        peer.sendall(sent)
+    return peer
+
+
+async def test_peers_that_neither_leave_nor_read_do_not_hold_the_stop(vendor: Simulator, tmp_path: Path) -> None:
+    """The grace is 20 s: none of it is needed, since no call is under way."""
+    async with served(write_config(tmp_path, vendor)) as on:
+        line = await on.process.wait_for("serving")
+        pipelined = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 2000
+        half = b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n1"
+        with (
+            connect_raw(line["grpc"]),
+            connect_raw(line["health"]),
+            connect_raw(line["admin"], pipelined),
+            connect_raw(line["admin"], half),
+        ):
+            on.process.send_signal(signal.SIGTERM)
+            assert await on.process.wait(timeout=12) == 0
+        assert "stopped" in {entry["event"] for entry in on.process.lines}
+
+
+async def test_stop_during_the_start_is_orderly(vendor: Simulator, tmp_path: Path) -> None:
+    config = write_config(tmp_path, vendor)
+    fifo = tmp_path / "fifo.yaml"
+    os.mkfifo(fifo)
+    async with serve_process(fifo, is_ready=False) as process:
+        # The configuration is being read: the process waits for the other end of the pipe.
+        writer = await asyncio.to_thread(os.open, fifo, os.O_WRONLY)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        os.close(writer)
+    assert config.exists()
+
+
+async def test_deadlines_that_pass_while_the_answer_is_made_are_no_errors_in_the_log(
+    vendor: Simulator, tmp_path: Path
+) -> None:
+    async with served(write_config(tmp_path, vendor)) as on:
+        for timeout in (0.0, 0.0005, 0.001, 0.002, 0.005) * 4:
+            with suppress(grpc.aio.AioRpcError):
+                await on.push(android(), timeout=timeout)
+        await on.push(android(), timeout=10)
+        on.process.send_signal(signal.SIGTERM)
+        assert await on.process.wait() == 0
+        assert [line for line in on.process.lines if line["level"] == "error"] == []
+        assert "Traceback" not in on.process.text

@@ -15,8 +15,9 @@ PACKAGE = ROOT / "sidecar"
 # What a part may import of the others; "." is the package itself (its version). Itself it may always.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
+    "config_address": set(),
     "config_tree": set(),
-    "config": {"config_tree"},
+    "config": {"config_address", "config_tree"},
     "telemetry": {".", "config"},
     "transport": set(),
     "delivery": {"config", "errors", "telemetry", "transport"},

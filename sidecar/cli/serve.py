@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import faulthandler
+import signal
 import sys
 from pathlib import Path
 
@@ -34,6 +36,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Serve; returns the exit code."""
+    # A stop that comes while we are still starting: nothing is under way. The event loop takes over later.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
+    # Should the interpreter itself crash, the log says where. It writes no values.
+    faulthandler.enable()
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:

@@ -87,6 +87,7 @@ class Lane:
         self._sleep = sleep
         self._random = random
         self._running: set[asyncio.Task[object]] = set()
+        self._pauses: set[asyncio.Future[None]] = set()
         self._retries = metrics.retries.labels(app)
         self._queue_wait = metrics.queue_wait.labels(app)
         metrics.in_flight.labels(app).set_function(lambda: admission.in_flight)
@@ -115,7 +116,8 @@ class Lane:
                     wait_s = self._next_wait_s(call, error, outgoing, attempt)
                     if wait_s is None:
                         raise
-                    await self._back_off(call, wait_s)
+                    if not await self._back_off(call, wait_s):
+                        raise
                 else:
                     return Delivered(done.answer, attempt, done.elapsed_s)
         finally:
@@ -125,8 +127,10 @@ class Lane:
                 task.add_done_callback(lambda _: self._admission.leave())
 
     def close(self) -> None:
-        """Refuse what waits for a place, and whatever comes."""
+        """Refuse what waits for a place, and whatever comes; make no attempt after those that are under way."""
         self._admission.close()
+        for pause in self._pauses:
+            pause.cancel()
 
     async def aclose(self) -> None:
         """Wait for the vendor calls whose callers have gone, then close the connections."""
@@ -240,12 +244,20 @@ class Lane:
         self._retries.inc()
         return wait_s
 
-    async def _back_off(self, call: Call, wait_s: float) -> None:
+    async def _back_off(self, call: Call, wait_s: float) -> bool:
+        """Wait before the next attempt; false when the stop came first, and there is to be none."""
         # Everything so far provably did nothing, so the call as a whole is unsent again.
         call.sent = Sent.NO
         started_ns = time.time_ns()
-        await self._sleep(wait_s)
+        pause = asyncio.ensure_future(self._sleep(wait_s))
+        self._pauses.add(pause)
+        try:
+            await asyncio.wait({pause})
+        finally:
+            pause.cancel()
+            self._pauses.discard(pause)
         call.trace.add_wait(names.SPAN_RETRY_BACKOFF, started_ns)
+        return not self._admission.is_closed
 
 
 def _consume(task: "asyncio.Task[T]") -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from sidecar.errors import NotSent, PushError, VendorBusy
 
+# The caller could not be sent his initial metadata: he is gone, and wants no second attempt.
+EARLY_HEADERS = "early_headers"
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -32,7 +35,8 @@ class RetryPolicy:
         `attempt` counts from 1 and is the one that failed; `remaining_s` is the time until the answer is due; `random`
         returns a number in [0, 1) (full jitter).
         """
-        is_repeatable = isinstance(error, NotSent) or (isinstance(error, VendorBusy) and is_repeatable_when_busy)
+        was_not_sent = isinstance(error, NotSent) and error.cause != EARLY_HEADERS
+        is_repeatable = was_not_sent or (isinstance(error, VendorBusy) and is_repeatable_when_busy)
         if not is_repeatable or attempt >= self.max_attempts:
             return None
         wait_s = random() * min(self.max_backoff_s, self.initial_backoff_s * 2 ** (attempt - 1))

@@ -11,12 +11,12 @@ from sidecar.telemetry.metrics import Metrics
 _BUILDERS = {"xg": xg}
 
 
-def build_providers(config: Config, metrics: Metrics) -> list[Provider]:
+def build_providers(config: Config, metrics: Metrics, environment: Mapping[str, str]) -> list[Provider]:
     """Build every provider that an app uses.
 
     Raises `ConfigError`.
     """
-    return [_BUILDERS[name].build(apps, metrics) for name, apps in _apps_by_provider(config).items()]
+    return [_BUILDERS[name].build(apps, metrics, environment) for name, apps in _apps_by_provider(config).items()]
 
 
 def check_providers(config: Config) -> None:

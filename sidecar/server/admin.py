@@ -1,12 +1,17 @@
 """The operators' HTTP: `/metrics`, `/healthz` (alive), `/readyz` (takes new calls)."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import web
 
 from sidecar.config import AdminConfig
 from sidecar.server.address import BindError, split_host_port, with_port
 from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
+
+# How long a request in progress may hold the stop.
+STOP_TIMEOUT_S = 1.0
 
 
 class AdminServer:
@@ -20,7 +25,7 @@ class AdminServer:
         application.router.add_get("/metrics", self._get_metrics)
         application.router.add_get("/healthz", self._get_health)
         application.router.add_get("/readyz", self._get_readiness)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
         self.address = config.listen
 
     async def start(self) -> None:
@@ -37,8 +42,10 @@ class AdminServer:
         self.address = with_port(self._listen, self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Stop serving."""
-        await self._runner.cleanup()
+        """Stop serving, also those who do not read."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * STOP_TIMEOUT_S):
+                await self._runner.cleanup()
 
     async def _get_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.exposition(), headers={"content-type": CONTENT_TYPE})

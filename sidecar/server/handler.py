@@ -13,6 +13,7 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.errors import CallCancelled, DeadlineExceeded, InvalidRequest, PushError, Sent, SidecarBug, Violation
 from sidecar.providers.provider import Method
+from sidecar.server.activity import Activity
 from sidecar.server.status import DETAILS_KEY, code_of, status_of
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
@@ -42,15 +43,22 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 class UnaryHandler:
     """Serves `path` (`package.Service/Method`); its `handle` is what grpc.aio calls."""
 
-    def __init__(self, path: str, method: Method, *, tracers: Tracers, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self, path: str, method: Method, *, tracers: Tracers, metrics: Metrics, limits: Limits, activity: Activity
+    ) -> None:
         self._path = path
         self._method = method
         self._tracers = tracers
         self._metrics = metrics
         self._limits = limits
+        self._activity = activity
 
     async def handle(self, request: bytes, context: Context) -> Message:
         """Serve one call; `request` is the message as it came."""
+        with self._activity.one_more():
+            return await self._handle(request, context)
+
+    async def _handle(self, request: bytes, context: Context) -> Message:
         started = time.perf_counter()
         remaining_s: float | None = context.time_remaining()
         call = self._start(context, remaining_s)
@@ -74,8 +82,15 @@ class UnaryHandler:
         trailers = self._finish(call, error, started)
         status = status_of(error)
         details: Trailers = ((DETAILS_KEY, status.SerializeToString()),)
-        await context.abort(code_of(error), status.message, trailers + details)
-        raise AssertionError("abort raises")
+        try:
+            await context.abort(code_of(error), status.message, trailers + details)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            if not context.done():
+                raise
+        # Nobody is there to be told: his deadline passed, or he hung up, while the answer was made.
+        raise asyncio.CancelledError
 
     def _parse(self, request: bytes) -> Message:
         # Not by grpc: its error would not say that nothing was sent, and be neither counted nor traced.

@@ -1,5 +1,6 @@
 """Builds and binds the callers' gRPC server."""
 
+import asyncio
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.config import ServerConfig
 from sidecar.providers.provider import Provider
+from sidecar.server.activity import Activity
 from sidecar.server.address import UNIX_PREFIX, BindError, with_port
 from sidecar.server.handler import Limits, UnaryHandler
 from sidecar.telemetry.metrics import Metrics
@@ -16,6 +18,9 @@ from sidecar.telemetry.tracing import Tracers
 
 # Callers may ping every 20 s, also between calls; the helpers of clients/ do every 30 s.
 MIN_PING_INTERVAL_MS = 20_000
+
+# After the last call, how long its answer may take to reach a peer before the stop goes on.
+LINGER_S = 1.0
 
 
 def server_options(config: ServerConfig) -> Mapping[str, int]:
@@ -36,6 +41,7 @@ class PushServer:
         self, config: ServerConfig, providers: Iterable[Provider], *, tracers: Tracers, metrics: Metrics
     ) -> None:
         self._server = grpc.aio.server(options=tuple(server_options(config).items()))
+        self._activity = Activity()
         limits = Limits(config.default_timeout_s, config.deadline_margin_s)
         self.service_names: list[str] = []
         for provider in providers:
@@ -44,7 +50,12 @@ class PushServer:
                 handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
                     name: grpc.unary_unary_rpc_method_handler(
                         UnaryHandler(
-                            f"{service}/{name}", method, tracers=tracers, metrics=metrics, limits=limits
+                            f"{service}/{name}",
+                            method,
+                            tracers=tracers,
+                            metrics=metrics,
+                            limits=limits,
+                            activity=self._activity,
                         ).handle,
                         response_serializer=lambda message: message.SerializeToString(),
                     )
@@ -73,5 +84,15 @@ class PushServer:
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Close the listener at once, tell clients to go elsewhere, and let calls end within the grace."""
-        await self._server.stop(grace_s)
+        """Close the listener at once, tell clients to go elsewhere, and let calls end within the grace.
+
+        Peers that have no call and do not leave, or do not read their answers, are cut off soon after the last call.
+        """
+        stopping = asyncio.ensure_future(self._server.stop(grace_s))
+        idle = asyncio.ensure_future(self._activity.wait_until_idle())
+        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await asyncio.wait({stopping}, timeout=LINGER_S)
+        if not stopping.done():
+            await self._server.stop(0)
+        await stopping

@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sidecar.telemetry import names
 
 # A trailer of its own beside the error's details; clients lose trailers of more than 8 KB. The last spans are left out.
-MAX_RECORDED_CHARS = 3500
+MAX_RECORDED_CHARS = 3000
 
 _propagator = TraceContextTextMapPropagator()
 

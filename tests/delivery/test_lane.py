@@ -169,6 +169,7 @@ async def test_failing_early_headers_are_not_sent() -> None:
     assert isinstance(error, NotSent)
     assert error.cause == "early_headers"
     assert bench.transport.bodies == []
+    assert bench.transport.requests == 1, "nobody is there for whom to try again"
 
 
 async def test_early_headers_cut_short_by_a_lost_connection_are_sent_before_the_next_attempts_body() -> None:
@@ -338,3 +339,52 @@ async def test_deadline_in_the_queue_is_not_sent() -> None:
         await bench.deliver(call)
     assert (late.value.sent, late.value.attempts) == (Sent.NO, 0)
     assert bench.transport.requests == 0
+
+
+async def test_stop_ends_a_back_off_with_the_error_in_hand() -> None:
+    waiting = asyncio.Event()
+
+    async def on_sleep() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    bench = Bench([answers(BUSY), answers()], on_sleep=on_sleep)
+    ending = asyncio.create_task(failure(bench, is_repeatable_when_busy=True))
+    await waiting.wait()
+    bench.lane.close()
+    error = await ending
+    assert isinstance(error, VendorBusy)
+    assert (error.sent, error.attempts) == (Sent.NO, 1)
+    assert bench.transport.requests == 1
+    assert bench.admission.in_flight == 0
+
+
+async def test_back_off_that_ends_after_the_stop_is_followed_by_no_attempt() -> None:
+    async def on_sleep() -> None:
+        bench.admission.close()
+
+    bench = Bench([NOT_REACHED, answers()], on_sleep=on_sleep)
+    error = await failure(bench)
+    assert isinstance(error, NotSent)
+    assert bench.transport.requests == 1
+
+
+async def test_hang_up_in_a_back_off_ends_the_call_and_the_wait() -> None:
+    waiting, ended = asyncio.Event(), asyncio.Event()
+
+    async def on_sleep() -> None:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    bench = Bench([NOT_REACHED, answers()], on_sleep=on_sleep)
+    call = asyncio.create_task(bench.deliver(Caller().call()))
+    await waiting.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.wait_for(ended.wait(), 5)
+    assert bench.transport.requests == 1
+    assert bench.admission.in_flight == 0

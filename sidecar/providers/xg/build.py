@@ -18,7 +18,7 @@ _SUCCESSES = frozenset({CodeClass.ACCEPTED, CodeClass.PARTIAL})
 RECLASSABLE = frozenset(CodeClass) - _SUCCESSES
 
 
-def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
+def build(apps: Mapping[str, AppConfig], metrics: Metrics, environment: Mapping[str, str]) -> XgProvider:
     """Build the provider. Call it on the event loop that will serve.
 
     Raises `ConfigError`.
@@ -26,7 +26,7 @@ def build(apps: Mapping[str, AppConfig], metrics: Metrics) -> XgProvider:
     # The rules are compiled at their first use (20 ms): better now than in the first push.
     violations(PushRequest())
     check(apps)
-    return XgProvider({name: _build_app(name, app, metrics) for name, app in apps.items()})
+    return XgProvider({name: _build_app(name, app, metrics, environment) for name, app in apps.items()})
 
 
 def check(apps: Mapping[str, AppConfig]) -> None:
@@ -42,9 +42,9 @@ def check(apps: Mapping[str, AppConfig]) -> None:
         _code_classes(name, app)
 
 
-def _build_app(name: str, app: AppConfig, metrics: Metrics) -> App:
+def _build_app(name: str, app: AppConfig, metrics: Metrics, environment: Mapping[str, str]) -> App:
     headers = {
-        "authorization": authorization(app.app_id, read_secret(name, app).reveal()),
+        "authorization": authorization(app.app_id, read_secret(name, app, environment).reveal()),
         "content-type": "application/json",
         "accept": "application/json",
         "accept-encoding": "identity",

@@ -225,7 +225,9 @@ def _members(body: bytes) -> Mapping[str, msgspec.Raw]:
     try:
         members = _decode_object(body)
         body.decode()
-        return {} if body.count(b'"ret_code"') > 1 and _has_two_codes(body) else members
+        # A name can also be written with escapes.
+        may_have_two = body.count(b'"ret_code"') > 1 or b"\\u" in body
+        return {} if may_have_two and _has_two_codes(body) else members
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return {}
 

@@ -46,7 +46,9 @@ def _texts(request: PushRequest) -> set[str]:
     found: set[str] = set()
     for text in _strings(request):
         if text:
-            found.update((text, _encode(text)[1:-1].decode()))
+            found.add(text)
+            if not text.isalnum():  # an ordinary token: JSON writes it as it is
+                found.add(_encode(text)[1:-1].decode())
             if not text.isascii():
                 found.add(json.dumps(text)[1:-1])
     return found

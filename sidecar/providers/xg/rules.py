@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pushsidecar.xg.v1.content_pb2 import CustomContent, IosCustom
 from pushsidecar.xg.v1.push_service_pb2 import PushRequest
 from sidecar.errors import Violation
+from sidecar.providers.xg.bounds import shortened
 
 # S1, iOS messages: `aps` and `custom` have their own fields, `xg` is reserved by the vendor.
 RESERVED_EXTRA_KEYS = ("aps", "custom", "xg")
@@ -28,7 +29,11 @@ _decode = msgspec.json.Decoder(float_hook=str).decode
 
 
 def violations(request: PushRequest) -> list[Violation]:
-    """Return every broken rule, in the order of the proto; empty when the request is valid."""
+    """Return every broken rule, in the order of the proto; empty when the request is valid.
+
+    Of a list that is too long, only what `bounds.py` lets through is looked at.
+    """
+    request = shortened(request)
     # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: it is told apart first.
     malformed = [
         name

@@ -8,6 +8,7 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.lane import Lane, Outgoing
 from sidecar.errors import InvalidRequest, UnknownApp, Violation
 from sidecar.providers.provider import Method
+from sidecar.providers.xg.bounds import check_message_bound
 from sidecar.providers.xg.codes import CodeClass
 from sidecar.providers.xg.read import Question, read
 from sidecar.providers.xg.render import FORMS, render
@@ -52,6 +53,7 @@ class XgProvider:
         """
         call.provider = self.name
         call.audience = request.WhichOneof("audience") or ""
+        check_message_bound(request)
         broken = violations(request)
         if broken and not request.app and request.WhichOneof("message") is None:
             raise InvalidRequest(broken)  # which app is meant follows from the message

@@ -1,5 +1,6 @@
 """The provider as it is built from configuration, against the simulated vendor."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def test_built_app_reaches_its_vendor_with_its_credentials(vendor: Simulat
         secret_key_env=None,
         secret_key_file=secret_file(tmp_path, vendor.android.secret_key + "\n"),
     )
-    await push_once(build({"shop": config}, Metrics("0")), request_to("sim-1"))
+    await push_once(build({"shop": config}, Metrics("0"), os.environ), request_to("sim-1"))
     (record,) = vendor.records
     assert (record.path, record.was_delivered) == ("/v3/push/app", True)
     sent = {name: value for name, value in record.headers.items() if name not in {"host", "content-length"}}
@@ -73,7 +74,7 @@ async def test_wrong_secret_is_refused_by_the_vendor(vendor: Simulator, tmp_path
         secret_key_file=secret_file(tmp_path, "other"),
     )  # fmt: skip
     with pytest.raises(VendorRefused, match="10104"):
-        await push_once(build({"shop": config}, Metrics("0")), request_to("sim-1"))
+        await push_once(build({"shop": config}, Metrics("0"), os.environ), request_to("sim-1"))
 
 
 async def test_code_classes_reach_the_reader(vendor: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ async def test_code_classes_reach_the_reader(vendor: Simulator, monkeypatch: pyt
         code_classes={10100: "VENDOR_BUSY"}, retry=RetryConfig(max_attempts=1),
     )  # fmt: skip
     with pytest.raises(VendorBusy):
-        await push_once(build({"shop": config}, Metrics("0")), request_to("fault-ret-10100"))
+        await push_once(build({"shop": config}, Metrics("0"), os.environ), request_to("fault-ret-10100"))
 
 
 def test_classes_that_configuration_may_name() -> None:
@@ -107,7 +108,7 @@ def test_no_failure_may_be_called_a_success_or_an_unknown_class(wanted: str) -> 
 @pytest.mark.parametrize("wanted", ["VENDOR_BUSY", "VENDOR_REJECTED", "OUTCOME_UNKNOWN"])
 async def test_no_success_may_be_called_a_failure(code: int, wanted: str) -> None:
     apps = {"shop": app(), "other": app(code_classes={code: wanted})}
-    for use in (lambda: check(apps), lambda: build(apps, Metrics("0"))):
+    for use in (lambda: check(apps), lambda: build(apps, Metrics("0"), os.environ)):
         with pytest.raises(ConfigError, match=rf"^apps\.other\.code_classes\.{code}: is a success"):
             use()
 
@@ -115,7 +116,7 @@ async def test_no_success_may_be_called_a_failure(code: int, wanted: str) -> Non
 async def test_secret_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("X", raising=False)
     with pytest.raises(ConfigError, match=r"^apps\.shop\.secret_key_env: "):
-        build({"shop": app()}, Metrics("0"))
+        build({"shop": app()}, Metrics("0"), os.environ)
 
 
 def test_app_id_with_a_colon_is_refused_since_basic_credentials_cannot_hold_it() -> None:

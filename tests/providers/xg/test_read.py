@@ -179,6 +179,7 @@ def test_smallest_and_largest_code_are_read(code: int) -> None:
     [
         b'{"ret_code": 0, "ret_code": 10103}', b'{"ret_code": 10103, "ret_code": 0}', b'{"ret_code":0,"ret_code":0}',
         b'{"ret_code": "x", "result": {"ret_code": 1}, "ret_code": 10103}',
+        b'{"ret_code": 10110, "ret_cod\\u0065": 0}', b'{"\\u0072et_code": 0, "ret_code": 10110}',
     ],
 )  # fmt: skip
 def test_two_codes_say_nothing(body: bytes) -> None:

@@ -6,22 +6,24 @@ Nothing is built here, and no file but the configuration and its secrets is read
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
-from sidecar.config_tree import ENV_CONFIG, ConfigError, Source, read_tree
+from sidecar.config_address import is_address
+from sidecar.config_tree import ConfigError, Source, read_tree
 
 __all__ = ["AdminConfig", "AppConfig", "Config", "ConfigError", "HealthConfig", "LogConfig", "RetryConfig", "Secret"]
-__all__ += ["ServerConfig", "load", "read_secret"]
+__all__ += ["ServerConfig", "load", "read_secret", "source_of"]
 
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class Secret:
@@ -188,9 +190,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admin: Annotated[AdminConfig, Meta(description="The operators' HTTP listener.")] = AdminConfig()
     log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
     apps: Annotated[
-        dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")], AppConfig],
+        dict[str, AppConfig],
         Meta(min_length=1, description="The apps, by the name that callers give in `app`."),
     ]
+
+
+_SECTIONS: Mapping[str, type[msgspec.Struct]] = {
+    "server": ServerConfig,
+    "health": HealthConfig,
+    "admin": AdminConfig,
+    "log": LogConfig,
+}
 
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -198,19 +208,39 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
     A variable `PUSH_SIDECAR_SERVER__LISTEN` sets the key `server.listen`; its value is read as YAML.
 
-    Raises `ConfigError` naming the key and the file.
+    Raises `ConfigError` naming the key and the file or variable: a line for each section and each app that is wrong.
     """
-    if path is None and (named := environment.get(ENV_CONFIG)):
-        path = Path(named)
     tree, source = read_tree(path, environment)
-    apps = tree.get("apps")
-    if isinstance(apps, dict):
-        # One by one: msgspec does not say which key of a mapping it means.
-        tree["apps"] = {name: _convert(app, AppConfig, source, f"apps.{name}") for name, app in apps.items()}
-    config = _convert(tree, Config, source)
-    for name, app in config.apps.items():
-        _check_app(config, name, app, environment, source)
-    return config
+    problems: list[str] = []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except ConfigError as error:
+            problems.append(str(error))
+            return None
+
+    sections: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key in _SECTIONS:
+            sections[key] = attempt(partial(_convert, value, _SECTIONS[key], source, key))
+        elif key != "apps":
+            attempt(partial(_refuse_key, key, source))
+    server = sections.get("server", ServerConfig())
+    apps: dict[str, Any] = {}
+    if isinstance(given := tree.get("apps"), dict) and given:
+        for name, value in given.items():
+            apps[name] = attempt(partial(_read_app, name, value, server, environment, source))
+    else:
+        attempt(partial(_convert, {key: tree[key] for key in tree if key == "apps"}, Config, source))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Config(apps=apps, **sections)
+
+
+def source_of(key: str, path: Path | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the file or the variable that a key comes from."""
+    return read_tree(path, environment)[1].of(key)
 
 
 def read_secret(name: str, app: AppConfig, environment: Mapping[str, str] = os.environ) -> Secret:
@@ -239,8 +269,44 @@ def _path_hook(kind: type, value: Any) -> Any:
     raise ValueError("must be a path")
 
 
+def _refuse_key(key: Any, source: Source) -> None:
+    _check_keys({key: None}, source, "")
+    raise ConfigError(f"{source.of(key)}: {key}: no such key")
+
+
+def _check_keys(tree: Any, source: Source, prefix: str) -> None:
+    """Refuse a key that is no text, such as a number: msgspec does not say which one it means."""
+    for key in tree if isinstance(tree, dict) else ():
+        if not isinstance(key, str):
+            where = f"{prefix}: " if prefix else ""
+            raise ConfigError(f"{source.of(prefix)}: {where}the key {key!r} must be a text: put it in quotes")
+
+
+def _read_app(
+    name: Any, tree: Any, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+) -> AppConfig:
+    _check_keys({name: tree}, source, "apps")
+    prefix = f"apps.{name}"
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{source.of(prefix)}: apps: the name {name!r} must match {_NAME.pattern}")
+    if isinstance(tree, dict):
+        _check_keys(tree.get("retry"), source, f"{prefix}.retry")
+        _check_codes(tree.get("code_classes"), source, f"{prefix}.code_classes")
+    app = _convert(tree, AppConfig, source, prefix)
+    _check_app(name, app, server, environment, source)
+    return app
+
+
+def _check_codes(tree: Any, source: Source, prefix: str) -> None:
+    for code, wanted in tree.items() if isinstance(tree, dict) else ():
+        if type(code) is not int:
+            raise ConfigError(f"{source.of(prefix)}: {prefix}: the code {code!r} must be a whole number")
+        _convert(wanted, str, source, f"{prefix}.{code}")
+
+
 def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:
     """Convert a tree to a record; an error names where it stands and the key, `prefix` included."""
+    _check_keys(tree, source, prefix)
     try:
         return msgspec.convert(tree, kind, dec_hook=_path_hook)
     except msgspec.ValidationError as error:
@@ -265,44 +331,29 @@ def _choices(kind: Any, key: str) -> tuple[str, ...]:
     return choices
 
 
-def _check_app(config: Config, name: str, app: AppConfig, environment: Mapping[str, str], source: Source) -> None:
+def _check_app(
+    name: str, app: AppConfig, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+) -> None:
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(f'apps.{name}.{key}')}: apps.{name}.{key}: {why}")
 
     if (app.secret_key_file is None) == (app.secret_key_env is None):
         raise refuse("secret_key_file", "exactly one of secret_key_file and secret_key_env is required")
-    if not _is_address(app.base_url, "https", allow_path=True):
+    if not is_address(app.base_url, "https", allow_path=True):
         raise refuse("base_url", "must be https://host[:port][/prefix], without user, query and fragment")
-    if app.proxy is not None and not _is_address(app.proxy, "http", allow_path=False):
+    if app.proxy is not None and not is_address(app.proxy, "http", allow_path=False):
         raise refuse("proxy", "must be http://host:port, without a user")
     if app.ca_file is not None and not app.ca_file.is_file():
         raise refuse("ca_file", f"no such file: {app.ca_file}")
     if app.platform != "ios" and app.environment != "product":
         raise refuse("environment", "is for iOS apps only")
-    if app.total_timeout_s >= config.server.shutdown_grace_s:
+    if server is not None and app.total_timeout_s >= server.shutdown_grace_s:
         raise refuse(
             "total_timeout_s",
-            f"must be below server.shutdown_grace_s ({config.server.shutdown_grace_s:g} s), "
+            f"must be below server.shutdown_grace_s ({server.shutdown_grace_s:g} s), "
             "else a stop would cut calls in flight",
         )
     try:
         read_secret(name, app, environment)
     except ConfigError as error:
-        raise ConfigError(f"{source.file}: {error}") from None
-
-
-def _is_address(text: str, scheme: str, *, allow_path: bool) -> bool:
-    """Whether a text is `scheme://host[:port]`, and a path where that is allowed, and nothing else."""
-    if not text.isascii() or not text.isprintable() or any(mark in text for mark in " ?#@\\"):
-        return False
-    try:
-        parts = urlsplit(text)
-        has_port_of_0 = parts.port == 0
-    except ValueError:
-        return False
-    return (
-        parts.scheme == scheme
-        and bool(parts.hostname)
-        and not has_port_of_0
-        and (allow_path or parts.path in {"", "/"})
-    )
+        raise ConfigError(f"{source.of(str(error).partition(': ')[0])}: {error}") from None

@@ -26,23 +26,25 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where keys come from: the file, and the variables by the keys that they set."""
+    """Where keys come from: the file, and the variables by the keys that they set or that are there by them alone."""
 
     file: str
     variables: Mapping[str, str]
 
     def of(self, key: str) -> str:
-        """Return the name of the file or of the variable that set a key or what it stands in."""
-        return next(
-            (name for path, name in self.variables.items() if key == path or key.startswith(f"{path}.")), self.file
-        )
+        """Return the name of the file or of the variable that set a key or what it stands in, the nearest first."""
+        while key and key not in self.variables:
+            key = key.rpartition(".")[0]
+        return self.variables.get(key, self.file)
 
 
 def read_tree(path: Path | None, environment: Mapping[str, str]) -> tuple[dict[str, Any], Source]:
-    """Read the file, if there is one, and set in it what the environment sets.
+    """Read the file (or that of `PUSH_SIDECAR_CONFIG`), if there is one, and set in it what the environment sets.
 
     Raises `ConfigError` naming the file or the variable.
     """
+    if path is None and (named := environment.get(ENV_CONFIG)):
+        path = Path(named)
     tree = _read_file(path) if path else {}
     return tree, Source(str(path) if path else "the environment", _apply_environment(tree, environment))
 
@@ -87,21 +89,21 @@ def _problem_of(error: Exception) -> str:
 
 
 def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Set the keys that the environment sets; returns the variables by these keys."""
+    """Set the keys that the environment sets; returns the variables by these keys, and by the mappings they made."""
     secrets = _secret_variables(tree, environment)
-    applied = {}
+    applied: dict[str, str] = {}
     for name, text in sorted(environment.items()):
         rest = name.removeprefix(ENV_PREFIX)
         if name in {rest, ENV_CONFIG, *secrets} or _KUBERNETES.fullmatch(rest):
             continue
         section, *keys = rest.split(ENV_NESTING)
         if section == "APPS" and keys:
-            keys = [_app_name(tree, keys[0]), *(key.lower() for key in keys[1:])]
+            keys = [_app_name(tree, keys[0], name), *(key.lower() for key in keys[1:])]
         else:
             keys = [key.lower() for key in keys]
         keys = [section.lower(), *keys]
-        _set(tree, keys, _parse(name, text), name)
-        applied[".".join(keys)] = name
+        made = _set(tree, keys, _parse(name, text), name)
+        applied.update(dict.fromkeys([*made, ".".join(keys)], name))
     return applied
 
 
@@ -115,15 +117,18 @@ def _secret_variables(tree: dict[str, Any], environment: Mapping[str, str]) -> s
     return found
 
 
-def _app_name(tree: dict[str, Any], wanted: str) -> str:
+def _app_name(tree: dict[str, Any], wanted: str, variable: str) -> str:
     """Environment names are upper case and know no dash: find the app that is meant, else a new one in lower case."""
 
     def fold(name: str) -> str:
         return name.upper().replace("-", "_").replace(".", "_")
 
     apps = tree.get("apps")
-    known = [str(name) for name in apps] if isinstance(apps, dict) else []
-    return next((name for name in known if fold(name) == fold(wanted)), wanted.lower())
+    names = apps if isinstance(apps, dict) else {}
+    meant = [name for name in names if isinstance(name, str) and fold(name) == fold(wanted)]
+    if len(meant) > 1:
+        raise ConfigError(f"{variable}: may mean any of the apps {', '.join(meant)}: set it in the file")
+    return meant[0] if meant else wanted.lower()
 
 
 def _parse(name: str, text: str) -> Any:
@@ -133,9 +138,17 @@ def _parse(name: str, text: str) -> Any:
         raise ConfigError(f"{name}: the value is not YAML") from None
 
 
-def _set(tree: dict[str, Any], keys: list[str], value: Any, name: str) -> None:
-    for key in keys[:-1]:
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
+def _set(tree: dict[str, Any], keys: list[str], value: Any, name: str) -> list[str]:
+    """Set a key; returns the mappings that had to be made for it."""
+    made = []
+    for number, key in enumerate(keys[:-1], start=1):
+        if key not in tree:
+            made.append(".".join(keys[:number]))
+        below = tree.get(key, {})
+        if not isinstance(below, dict):
             raise ConfigError(f"{name}: {key} is not a mapping in the configuration file")
+        # A copy: by a YAML anchor the same mapping may stand elsewhere, too.
+        tree[key] = below = dict(below)
+        tree = below
     tree[keys[-1]] = value
+    return made

@@ -211,15 +211,14 @@ async def test_busy_port_is_named(vendor: Simulator, tmp_path: Path) -> None:
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER: only otlp and none are supported, not 'zipkin'"),
         (
             {"PUSH_SIDECAR_APPS__SHOP__CODE_CLASSES": "{10100: FINE}"},
-            "{file}: apps.shop.code_classes.10100: must be one of ",
+            "PUSH_SIDECAR_APPS__SHOP__CODE_CLASSES: apps.shop.code_classes.10100: must be one of ",
         ),
     ],
 )
 async def test_wrong_configuration_is_named(
     vendor: Simulator, tmp_path: Path, environment: dict[str, str], said: str
 ) -> None:
-    file = write_config(tmp_path, vendor)
-    assert (await refusal(file, environment)).startswith(f"push-sidecar: {said.format(file=file)}")
+    assert (await refusal(write_config(tmp_path, vendor), environment)).startswith(f"push-sidecar: {said}")
 
 
 async def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:

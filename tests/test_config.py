@@ -173,8 +173,9 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.retry.max_backoff_s", "1", "apps.shop.retry.max_backoff_s: Expected `float`, got `str`"),
     ("apps.shop.retry.budget_ratio", 1.1, "apps.shop.retry.budget_ratio: Expected `float` <= 1.0"),
     ("apps.shop.code_classes", [], "apps.shop.code_classes: Expected `object`, got `array`"),
-    ("apps.shop.code_classes", {"many": "VENDOR_BUSY"}, "apps.shop.code_classes: Expected `int`, got `str`"),
-    ("apps.shop.code_classes", {10100: 1}, "apps.shop.code_classes[...]: Expected `str`, got `int`: put it in quotes"),
+    ("apps.shop.code_classes", {"many": "BUSY"}, "apps.shop.code_classes: the code 'many' must be a whole number"),
+    ("apps.shop.code_classes", {True: "VENDOR_BUSY"}, "apps.shop.code_classes: the code True must be a whole number"),
+    ("apps.shop.code_classes", {10100: 1}, "apps.shop.code_classes.10100: Expected `str`, got `int`: put it in quotes"),
 ]  # fmt: skip
 
 
@@ -209,8 +210,13 @@ def test_table_of_wrong_values_has_every_key() -> None:
         ({"apps": {"shop": None}}, "apps.shop: Expected `object`, got `null`"),
         ({"apps": {}}, "apps: Expected `object` of length >= 1"),
         ({"apps": [APP]}, "apps: Expected `object`, got `array`"),
-        ({"apps": {7: APP}}, "apps: Expected `str`, got `int`: put it in quotes"),
-        ({"apps": {"a b": APP}}, "apps: Expected `str` matching regex '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$'"),
+        ({1: 2, "apps": {"shop": APP}}, "the key 1 must be a text: put it in quotes"),
+        ({"server": {1: 2}, "apps": {"shop": APP}}, "server: the key 1 must be a text: put it in quotes"),
+        ({"apps": {7: APP}}, "apps: the key 7 must be a text: put it in quotes"),
+        ({"apps": {"shop": {**APP, 8: 1}}}, "apps.shop: the key 8 must be a text: put it in quotes"),
+        ({"apps": {"shop": {**APP, "retry": {9: 1}}}}, "apps.shop.retry: the key 9 must be a text: put it in quotes"),
+        ({"apps": {"a b": APP}}, "apps: the name 'a b' must match [A-Za-z0-9][A-Za-z0-9_.-]{0,62}"),
+        ({"apps": {"ab\n": APP}}, "apps: the name 'ab\\n' must match [A-Za-z0-9][A-Za-z0-9_.-]{0,62}"),
         ({"server": None, "apps": {"shop": APP}}, "server: Expected `object`, got `null`"),
         ({}, "apps: is required"),
         ("", "apps: is required"),
@@ -229,6 +235,31 @@ def test_table_of_wrong_values_has_every_key() -> None:
 )  # fmt: skip
 def test_wrong_shape_is_refused(tmp_path: Path, tree: object, said: str) -> None:
     assert refusal(tmp_path, tree) == said
+
+
+def test_everything_that_is_wrong_is_said_in_a_line_each(tmp_path: Path) -> None:
+    tree = {
+        "server": {"listen": 1, "reflection": "no"},
+        "log": {"level": "loud"},
+        "sever": {},
+        "apps": {
+            "one": {**APP, "base_url": "http://h", "app_id": 5},
+            "two": {**APP, "total_timeout_s": 3000},
+            "three": {**APP, "secret_key_env": "NO_SUCH"},
+            "good": APP,
+        },
+    }
+    path = write(tmp_path, tree)
+    with pytest.raises(ConfigError) as caught:
+        load(path, {**ENVIRONMENT, "PUSH_SIDECAR_ADMIN__LISTEN": "7"})
+    assert set(str(caught.value).splitlines()) == {
+        "PUSH_SIDECAR_ADMIN__LISTEN: admin.listen: Expected `str`, got `int`: put it in quotes",
+        f"{path}: apps.one.app_id: Expected `str`, got `int`: put it in quotes",
+        f"{path}: apps.three.secret_key_env: the secret is empty or missing",
+        f"{path}: log.level: must be one of debug, info, warning, error",
+        f"{path}: server.listen: Expected `str`, got `int`: put it in quotes",
+        f"{path}: sever: no such key",
+    }
 
 
 def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -320,7 +351,8 @@ def test_base_url_may_have_a_port_and_a_prefix(tmp_path: Path, base_url: str) ->
     "base_url",
     ["http://h", "h", "", "https://", "https:///v3", "https://:8443", "https://h:port", "https://h:99999", "https://h:0",
      "https://h?a=1", "https://h#a", "https://user:pass@h", "https://h /a", "https://h\n", "https://h/\u00fc", "ftp://h",
-     "https://h\\a", "https://[::1", "HTTPS//h"],
+     "https://h\\a", "https://[::1", "HTTPS//h", "https://xn--a", "https://[v1.x]/", "https://[::1]x/",
+     f"https://{'a' * 64}.example"],
 )  # fmt: skip
 def test_other_base_urls_are_refused_without_being_quoted(tmp_path: Path, base_url: str) -> None:
     said = app_refusal(tmp_path, base_url=base_url)
@@ -409,6 +441,48 @@ def test_wrong_variable_is_named(tmp_path: Path, name: str, value: str, said: st
     with pytest.raises(ConfigError) as caught:
         load(path, {**ENVIRONMENT, f"PUSH_SIDECAR_{name}": value})
     assert str(caught.value).startswith(f"PUSH_SIDECAR_{name}: {said}")
+
+
+def test_variable_for_one_app_changes_no_other_that_shares_a_yaml_anchor(tmp_path: Path) -> None:
+    text = """
+    apps:
+      one: &common {platform: android, base_url: "https://x", app_id: a, secret_key_env: SHOP_KEY, retry: {}}
+      two: *common
+      three: {<<: *common}
+    """
+    environment = {
+        **ENVIRONMENT,
+        "PUSH_SIDECAR_APPS__TWO__MAX_QUEUE": "3",
+        "PUSH_SIDECAR_APPS__THREE__RETRY__MAX_ATTEMPTS": "4",
+    }
+    apps = load(write(tmp_path, text), environment).apps
+    assert {name: (app.max_queue, app.retry.max_attempts) for name, app in apps.items()} == {
+        "one": (256, 3), "two": (3, 3), "three": (256, 4),
+    }  # fmt: skip
+
+
+def test_variable_that_may_mean_two_apps_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"apps": {"a-b": APP, "a_b": APP, "c-d": APP}})
+    with pytest.raises(
+        ConfigError, match=r"^PUSH_SIDECAR_APPS__A_B__MAX_QUEUE: may mean any of the apps a-b, a_b: set"
+    ):
+        load(path, {**ENVIRONMENT, "PUSH_SIDECAR_APPS__A_B__MAX_QUEUE": "3"})
+    apps = load(path, {**ENVIRONMENT, "PUSH_SIDECAR_APPS__C_D__MAX_QUEUE": "3"}).apps
+    assert {name: app.max_queue for name, app in apps.items()} == {"a-b": 256, "a_b": 256, "c-d": 3}
+
+
+def test_variable_with_a_typo_that_makes_a_new_app_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, {"apps": {"shop": APP}})
+    with pytest.raises(ConfigError) as caught:
+        load(path, {**ENVIRONMENT, "PUSH_SIDECAR_APPS__SHOPP__MAX_QUEUE": "3"})
+    assert str(caught.value) == "PUSH_SIDECAR_APPS__SHOPP__MAX_QUEUE: apps.shopp.platform: is required"
+
+
+def test_missing_secret_that_a_variable_names_is_told_of_the_variable(tmp_path: Path) -> None:
+    path = write(tmp_path, {"apps": {"shop": APP}})
+    name = "PUSH_SIDECAR_APPS__SHOP__SECRET_KEY_ENV"
+    with pytest.raises(ConfigError, match=rf"^{name}: apps\.shop\.secret_key_env: the secret is empty"):
+        load(path, {**ENVIRONMENT, name: "NO_SUCH"})
 
 
 def test_variables_that_kubernetes_makes_for_a_service_are_no_keys(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from sidecar.simulator import Fault, Kind, Simulator
 from tests.support.collector import grpc_collector
 from tests.support.failures import failure_of
 from tests.support.process import ServeProcess, serve_process
+from tests.support.raw_http2 import raw_push
 from tests.support.running import write_config
 from tests.support.waiting import until, until_metric
 
@@ -48,6 +49,14 @@ VALUE = "zqvalue"
 KEY = "zqkey"
 WORDS = ("zqtoken", "zqaccount", "zqtitle", "zqcontent", "zqtag", "zqvalue", "zqkey", "zqmeta", "zqheader")
 METADATA = (("x-user", "zqmeta"), ("push-sidecar-trace", "1"))
+
+# Libraries log metadata that is no text, with its value.
+NO_TEXT = (
+    ((b"x-secret", b"\xff\xfezqmeta"),),
+    ((b"push-sidecar-trace", b"\xffzqmeta"),),
+    ((b"traceparent", b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"), (b"tracestate", b"a=\xffzqmeta")),
+    ((b"traceparent", b"\xffzqmeta"),),
+)
 
 NEVER_HERE = {Reason.SIDECAR_BUG}  # its own test: tests/server/test_handler.py
 
@@ -198,15 +207,21 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
             async with grpc.aio.insecure_channel(line["grpc"], (("grpc.enable_retries", 0),)) as channel:
                 push = PushServiceStub(channel).Push
                 await run_everything(seen, lambda request, **rest: push(named(request), **rest), vendor)
+                for metadata in NO_TEXT:
+                    assert b"grpc-status" in await raw_push(line["grpc"], named(note()).SerializeToString(), *metadata)
                 async with aiohttp.ClientSession() as session, session.get(f"http://{line['admin']}/metrics") as answer:
                     metrics = await answer.text()
                 await stop_with_one_waiting(seen, push, vendor, process, line["admin"])
             assert await process.wait() == 0
         log = repr(process.lines) + process.text
+        libraries = [line for line in process.lines if "logger" in line]
 
     assert {Reason(reason) for reason in seen.reasons} == set(Reason) - NEVER_HERE - {Reason.CANCELLED}
     assert 'reason="CANCELLED"' in metrics
     assert "late vendor answer" in log
+    assert "Invalid encoding on ..." in {line["event"] for line in libraries}, "gRPC logs it otherwise: test that"
+    assert any(line["logger"].startswith("opentelemetry") for line in libraries)
+    assert len(libraries) == len({(line["logger"], line["event"]) for line in libraries})
     spans = collector.raw.decode("utf-8", "replace")
     errors = "\n".join(seen.texts)
     shown = {"log": log, "spans": spans, "metrics": metrics, "errors": errors, "configuration": repr(load(config, {}))}

@@ -1,7 +1,7 @@
 """`push-sidecar send`: one push through a running sidecar, from the terminal.
 
-It owns the flags, the call and the exit code. How flags become a request lives in send_request.py, what is
-printed in send_report.py.
+It owns the flags, the call and the exit code, which tells of the push alone: output that cannot be written changes
+nothing of it. How flags become a request lives in send_request.py, what is printed in send_report.py.
 """
 
 import argparse
@@ -10,9 +10,11 @@ import math
 import secrets
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
+from sidecar.cli.streams import allow_every_character, give_up_unwritten, say
 
 if TYPE_CHECKING:
     from sidecar.cli.send_report import Ending
@@ -107,28 +109,75 @@ def _read_timeout(text: str) -> float:
     return seconds
 
 
+@dataclass(slots=True)
+class _Progress:
+    """How far a push has come, for when the way there breaks."""
+
+    has_begun: bool = False
+    ending: "Ending | None" = None
+
+
 def run(args: argparse.Namespace) -> int:
     """Make the push; returns the exit code."""
-    from sidecar.cli.send_report import report  # noqa: PLC0415  # only this verb needs it
-    from sidecar.cli.send_request import UsageError, read_request  # noqa: PLC0415
+    from sidecar.cli.send_request import UsageError, read_request  # noqa: PLC0415  # only this verb needs it
 
+    allow_every_character()
     try:
-        request = read_request(args)
-        if request.HasField("all") and not request.validate_only and not args.yes and not _confirm(args):
-            sys.stderr.write("push-sidecar send: nothing was sent\n")
-            return EXIT_REFUSED
-    except UsageError as error:
-        sys.stderr.write(f"push-sidecar send: {error}\npush-sidecar send: see `push-sidecar send --help`\n")
-        return EXIT_USAGE
+        try:
+            request = read_request(args)
+            if request.HasField("all") and not request.validate_only and not args.yes and not _confirm(args):
+                say("push-sidecar send: nothing was sent")
+                return EXIT_REFUSED
+        except UsageError as error:
+            say(f"push-sidecar send: {error}\npush-sidecar send: see `push-sidecar send --help`")
+            return EXIT_USAGE
+        return _send(args, request)
+    finally:
+        give_up_unwritten()
+
+
+def _send(args: argparse.Namespace, request: Any) -> int:
+    """Make the push and tell what became of it; the code is decided before anything is written."""
+    progress = _Progress()
+    failure: BaseException | None = None
     try:
-        ending = asyncio.run(_push(args, request))
-    except KeyboardInterrupt:
-        sys.stderr.write("\npush-sidecar send: interrupted; the push may have gone out\n")
-        return EXIT_UNKNOWN
-    report(ending, as_json=args.json)
-    if ending.error is None:
-        return EXIT_OK
-    return EXIT_REFUSED if ending.error.was_not_sent else EXIT_UNKNOWN
+        asyncio.run(_push(args, request, progress))
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # told below, where no answer is known
+        failure = error
+    code, became = _became(progress)
+    try:
+        if progress.ending is None:
+            say(f"\npush-sidecar send: {_why(failure)}; the push {became}")
+        else:
+            _report(progress.ending, as_json=args.json)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # rich exits where a pipe is closed
+        say(f"push-sidecar send: the output could not be written: {_why(error)}; the push {became}")
+    return code
+
+
+def _became(progress: _Progress) -> tuple[int, str]:
+    """Return the exit code of a push, and what became of it in words."""
+    if progress.ending is None:
+        return (EXIT_UNKNOWN, "may have gone out") if progress.has_begun else (EXIT_REFUSED, "was not sent")
+    if progress.ending.error is None:
+        return EXIT_OK, "succeeded"
+    if progress.ending.error.was_not_sent:
+        return EXIT_REFUSED, "was refused or not sent"
+    return EXIT_UNKNOWN, "may have gone out"
+
+
+def _why(error: BaseException | None) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return getattr(error, "strerror", None) or f"{type(error).__name__} {error}".rstrip()
+
+
+def _report(ending: "Ending", *, as_json: bool) -> None:
+    from sidecar.cli.send_report import report  # noqa: PLC0415  # only this verb needs it
+
+    report(ending, as_json=as_json)
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def _confirm(args: argparse.Namespace) -> bool:
@@ -141,7 +190,7 @@ def _confirm(args: argparse.Namespace) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-async def _push(args: argparse.Namespace, request: Any) -> "Ending":
+async def _push(args: argparse.Namespace, request: Any, progress: _Progress) -> None:
     import grpc  # noqa: PLC0415  # so that other verbs start without it
 
     from pushsidecar.client import PushError, Sent, connect_async, error_of  # noqa: PLC0415
@@ -157,13 +206,19 @@ async def _push(args: argparse.Namespace, request: Any) -> "Ending":
                 await channel.channel_ready()
         except TimeoutError:
             text = f"no sidecar answers at {args.target}"
-            return Ending(error=PushError(code=grpc.StatusCode.UNAVAILABLE, message=text, sent=Sent.NO))
+            progress.ending = Ending(error=PushError(code=grpc.StatusCode.UNAVAILABLE, message=text, sent=Sent.NO))
+            return
+        progress.has_begun = True
         call = PushServiceStub(channel).Push(request, timeout=args.timeout, metadata=metadata)
         try:
             response = await call
         except grpc.aio.AioRpcError as failure:
-            return Ending(error=error_of(failure), trace_id=trace_id, trace=_trace(failure.trailing_metadata()))
-        return Ending(response=response, trace_id=trace_id, trace=_trace(await call.trailing_metadata()))
+            trace = _trace(failure.trailing_metadata())
+            progress.ending = Ending(error=error_of(failure), trace_id=trace_id, trace=trace)
+            return
+        progress.ending = Ending(response=response, trace_id=trace_id)
+        trace = _trace(await call.trailing_metadata())
+        progress.ending = Ending(response=response, trace_id=trace_id, trace=trace)
 
 
 def _trace(trailers: Iterable[tuple[str, str | bytes]] | None) -> str:

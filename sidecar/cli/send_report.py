@@ -66,7 +66,7 @@ def next_step(error: PushError) -> str:
 def report(ending: Ending, *, as_json: bool) -> None:
     """Print the ending: a response on stdout, an error on stderr, both as JSON on stdout."""
     if as_json:
-        sys.stdout.write(json.dumps(to_json(ending), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(to_json(ending)) + "\n")
         return
     from rich.console import Console  # noqa: PLC0415  # JSON does not need it
 

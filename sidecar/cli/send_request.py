@@ -44,12 +44,29 @@ class UsageError(Exception):
 
 def read_request(args: argparse.Namespace) -> PushRequest:
     """Return the request; raises UsageError."""
+    _check_texts(args)
     request = _read_file(args) if args.file else _read_flags(args)
     if args.app:
         request.app = args.app
     if args.validate_only:
         request.validate_only = True
     return request
+
+
+def _check_texts(args: argparse.Namespace) -> None:
+    """Refuse what came as bytes that are no text, which Python keeps as lone surrogates."""
+    for name, value in vars(args).items():
+        texts = value if isinstance(value, list) else [value]
+        if name != "file" and any(isinstance(text, str) and not _is_text(text) for text in texts):
+            raise UsageError(f"--{name.replace('_', '-')} is not UTF-8")
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_file(args: argparse.Namespace) -> PushRequest:

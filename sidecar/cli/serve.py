@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     # A stop that comes while we are still starting: nothing is under way. The event loop takes over later.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
     # Should the interpreter itself crash, the log says where. It writes no values.
-    faulthandler.enable()
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:

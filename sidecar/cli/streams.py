@@ -6,6 +6,7 @@ It changes no exit code: what became of a push is told by the code even where no
 import io
 import os
 import sys
+from typing import TextIO
 
 
 def allow_every_character() -> None:
@@ -33,7 +34,7 @@ def give_up_unwritten() -> None:
             _discard(stream)
 
 
-def _discard(stream: io.TextIOBase) -> None:
+def _discard(stream: TextIO) -> None:
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError, AttributeError):

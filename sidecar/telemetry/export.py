@@ -26,6 +26,13 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
+_SAMPLER = "OTEL_TRACES_SAMPLER"
+_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
+# The SDK warns of another one, and samples everything.
+_RATIO_SAMPLERS = ("traceidratio", "parentbased_traceidratio")
+_SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIO_SAMPLERS)
+
+
 class TracePipeline:
     """The tracers and what has to be flushed at the end."""
 
@@ -68,6 +75,7 @@ def build_traces(environment: Mapping[str, str]) -> TracePipeline:
 
     Raises `ConfigError` for a variable that cannot be used.
     """
+    check_environment(environment)
     try:
         return TracePipeline(build_exporter(environment))
     except ConfigError:
@@ -102,6 +110,7 @@ def check_environment(environment: Mapping[str, str] = os.environ) -> None:
     """
     if is_on(environment):
         _protocol(environment)
+        _check_sampler(environment)
 
 
 def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
@@ -131,3 +140,19 @@ def _protocol(environment: Mapping[str, str]) -> str:
                 raise ConfigError(f"{name}: only grpc and http/protobuf are supported, not {wanted!r}")
             return wanted
     return "grpc"
+
+
+def _check_sampler(environment: Mapping[str, str]) -> None:
+    sampler = environment.get(_SAMPLER, "").lower()
+    if sampler and sampler not in _SAMPLERS:
+        raise ConfigError(f"{_SAMPLER}: must be one of {', '.join(_SAMPLERS)}, not {sampler!r}")
+    ratio = environment.get(_SAMPLER_ARG, "")
+    if sampler in _RATIO_SAMPLERS and ratio and not _is_ratio(ratio):
+        raise ConfigError(f"{_SAMPLER_ARG}: must be a number from 0 to 1, not {ratio!r}")
+
+
+def _is_ratio(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False

@@ -1,11 +1,16 @@
-"""Log lines: one JSON object each, or plain text for people. Fields come by `extra`; nothing else is written."""
+"""Log lines: one JSON object each, or plain text for people. Fields come by `extra`; nothing else is written.
+
+What is written of the lines of libraries is library_logs.py's.
+"""
 
 import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import TextIO
 
 from sidecar.config import LogConfig
+from sidecar.telemetry.library_logs import LibraryLines, is_ours
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -36,9 +41,23 @@ class TextFormatter(logging.Formatter):
         return f"{_time(record)} {record.levelname:<7} {record.getMessage()}{fields}{where}"
 
 
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes our records as they are, and of those of libraries what can be shown."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._libraries = LibraryLines()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or what can be shown of it."""
+        shown = record if is_ours(record) else self._libraries.reduce(record)
+        if shown is not None:
+            super().emit(shown)
+
+
 def set_up(config: LogConfig) -> None:
     """Send every log line of the process to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -171,3 +171,37 @@ def test_a_ca_file_that_holds_none_is_named_with_the_file(write: Path, capsys: p
     for verb in ("check", "serve"):
         assert main([verb, "--config", str(write)]) == 2
         assert capsys.readouterr().err.startswith(f"push-sidecar: {write}: apps.shop.ca_file: cannot be used")
+
+
+def test_everything_that_is_wrong_is_reported_in_a_line_each(
+    write: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = yaml.safe_load(config(write.parent))
+    good = tree["apps"]["shop"]
+    tree["apps"]["classes"] = {**good, "code_classes": {10100: "FINE"}}
+    tree["apps"]["colon"] = {**good, "app_id": "a"}
+    write.write_text(yaml.safe_dump(tree))
+    monkeypatch.setenv("PUSH_SIDECAR_APPS__COLON__APP_ID", "'a:b'")
+    monkeypatch.setenv("PUSH_SIDECAR_HEALTH__LISTEN", "nowhere")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin")
+    assert main(["check", "--config", str(write)]) == 2
+    lines = capsys.readouterr().err.removeprefix("push-sidecar: ").splitlines()
+    assert [line[:60] for line in lines] == [
+        line[:60]
+        for line in (
+            "PUSH_SIDECAR_HEALTH__LISTEN: health.listen: must be host:port, not 'nowhere'",
+            "OTEL_TRACES_EXPORTER: only otlp and none are supported, not 'zipkin'",
+            f"{write}: apps.classes.code_classes.10100: must be one of",
+            "PUSH_SIDECAR_APPS__COLON__APP_ID: apps.colon.app_id: must have no colon",
+        )
+    ]
+
+
+def test_a_sampler_that_is_not_known_is_refused(
+    write: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write.write_text(config(write.parent))
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "nonsense")
+    assert main(["check", "--config", str(write)]) == 2
+    assert "OTEL_TRACES_SAMPLER: must be one of always_on" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, sampling
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from sidecar.app import Sidecar
@@ -86,6 +86,22 @@ def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[Span
             {"OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "udp"},
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: only grpc and http/protobuf are supported, not 'udp'",
         ),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": "nonsense"},
+            "OTEL_TRACES_SAMPLER: must be one of always_on, .*, not 'nonsense'",
+        ),
+        *(
+            (
+                {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": ENDPOINT,
+                    "OTEL_TRACES_SAMPLER": sampler,
+                    "OTEL_TRACES_SAMPLER_ARG": arg,
+                },
+                f"OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1, not '{arg}'",
+            )
+            for sampler in ("traceidratio", "PARENTBASED_traceidratio")
+            for arg in ("half", "1.1", "nan")
+        ),
     ],
 )
 async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
@@ -111,6 +127,13 @@ def test_value_that_the_sdk_refuses_is_a_configuration_error(set_otel: SetOtel, 
     environment = set_otel({"OTEL_TRACES_EXPORTER": "otlp", name: value})
     with pytest.raises(ConfigError, match=r"^the OTEL_\* variables: the OpenTelemetry SDK refuses a value: "):
         build_traces(environment)
+
+
+@pytest.mark.parametrize("sampler", [*sampling._KNOWN_SAMPLERS, "Always_On", ""])  # noqa: SLF001  # what the SDK knows
+def test_samplers_of_the_sdk_are_taken(sampler: str) -> None:
+    check_environment(
+        {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": "0.5"}
+    )
 
 
 async def test_nothing_is_exported_or_recorded_when_traces_are_off(configure: Configure) -> None:

@@ -1,5 +1,7 @@
 """Log lines: one object each, with what was given and nothing else."""
 
+import asyncio
+import gc
 import json
 import logging
 import sys
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.config import LogConfig
+from sidecar.telemetry.library_logs import WITHHELD
 from sidecar.telemetry.logs import JsonFormatter, TextFormatter, set_up
 
 TIME = r"2026-01-02T03:04:05.678+00:00"
@@ -69,10 +72,48 @@ def test_lines_of_the_whole_process_go_to_standard_error(
     capsys: pytest.CaptureFixture[str], format_: str, starts: str
 ) -> None:
     set_up(LogConfig(level="warning", format=format_))  # type: ignore[arg-type]
-    logging.getLogger("somebody.else").info("not written")
-    logging.getLogger("somebody.else").warning("written")
+    logging.getLogger("sidecar.x").info("not written")
+    logging.getLogger("sidecar.x").warning("written")
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(starts)
     assert "not written" not in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("_root_as_before")
+@pytest.mark.parametrize("format_", ["json", "text"])
+def test_line_of_a_library_shows_nothing_that_it_was_filled_with(
+    capsys: pytest.CaptureFixture[str], format_: str
+) -> None:
+    set_up(LogConfig(level="debug", format=format_))  # type: ignore[arg-type]
+    for name in ("somebody.else", "sidecars", "grpc._cython.cygrpc", "asyncio", "root"):
+        library = logging.getLogger(name)
+        library.error("Invalid encoding on %s", b"planted-secret")
+        library.error(f"planted-secret of {name}", extra={"value": "planted-secret"}, stack_info=True)
+        library.error("Task exception was never retrieved\nfuture: planted-secret", exc_info=failure())  # type: ignore[arg-type]
+        library.error(ValueError("planted-secret"))
+        library.info("Transient error planted-secret")
+    err = capsys.readouterr().err
+    assert "planted-secret" not in err
+    assert err.count("ValueError at test_logs.py:") == 5
+    for name in ("sidecars", "grpc._cython.cygrpc"):
+        assert name in err
+    for event in ("Invalid encoding on ...", "Task exception was never retrieved", WITHHELD):
+        assert err.count(event) == 5
+
+
+@pytest.mark.usefixtures("_root_as_before")
+async def test_exception_that_nobody_took_is_told_without_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fail() -> None:
+        raise ValueError("planted-secret")
+
+    set_up(LogConfig())
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["logger"]) == ("Task exception was never retrieved", "asyncio")
+    assert line["exception"].startswith("ValueError at test_logs.py:")
+    assert "planted-secret" not in repr(line)

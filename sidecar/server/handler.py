@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import grpc
@@ -49,7 +50,9 @@ class UnaryHandler:
         self._path = path
         self._method = method
         self._tracers = tracers
-        self._metrics = metrics
+        # To look a child up by its labels costs as much as to count with it. All label sets are bounded.
+        self._rpc_duration = cache(lambda code: metrics.rpc_duration.labels(path, code))
+        self._pushes = cache(metrics.pushes.labels)
         self._limits = limits
         self._activity = activity
 
@@ -118,8 +121,8 @@ class UnaryHandler:
         code = "OK" if error is None else code_of(error).name
         reason, sent = ("OK", "yes") if error is None else (error.reason.value, str(error.sent))
         duration_s = time.perf_counter() - started
-        self._metrics.rpc_duration.labels(self._path, code).observe(duration_s, call.trace.exemplar)
-        self._metrics.pushes.labels(call.app, call.provider, call.audience, reason, sent).inc()
+        self._rpc_duration(code).observe(duration_s, call.trace.exemplar)
+        self._pushes(call.app, call.provider, call.audience, reason, sent).inc()
         if call.trace.is_recording:
             _end_trace(call, code, error)
         if error is not None:

@@ -80,6 +80,8 @@ class VendorClient:
             stream=stream,
             extensions={"timeout": self._timeouts},
         )
+        # Else httpx looks through all of them at each access, to find out what they are written in.
+        request.headers.encoding = "ascii"
         try:
             async with asyncio.timeout(self._limits.total_timeout_s):
                 return await self._exchange(request, stream)
@@ -99,7 +101,7 @@ class VendorClient:
             body = await self._read(response)
         finally:
             await response.aclose()
-        return Reply(response.status_code, dict(response.headers), body, time.perf_counter() - stream.asked_at)
+        return Reply(response.status_code, response.headers, body, time.perf_counter() - stream.asked_at)
 
     async def _read(self, response: httpx.Response) -> bytes:
         # httpx types a response's stream for both worlds; an async transport's is the async one.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 class Reply:
     """A vendor's answer.
 
-    `headers` has lower-case names. `elapsed_s` is the time from the first byte of our body to the last byte of the
-    answer.
+    `headers` are asked for by lower-case names. `elapsed_s` is the time from the first byte of our body to the last
+    byte of the answer.
     """
 
     status: int

@@ -43,7 +43,7 @@ def test_make_help_lists_every_target_that_is_promised() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["/work" + "/", "/root" + "/", "pypi" + ".org", "proxy.golang" + ".org", "registry.npm"]
+    "word", ["/work" + "/", "/root" + "/", "pypi" + ".org", "proxy.golang" + ".org", "registry.npm" + "js"]
 )
 def test_no_file_names_this_machine_or_a_registry(word: str) -> None:
     assert [name_of(path) for path in TEXTS if word in path.read_text(errors="ignore")] == []

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.ending import ending_in_words
 from bench.measure import Settings, measure
 from bench.programs import BenchError, build_go_programs, run
 from bench.results import rows
-from bench.run import end_by_exception_on_sigterm
 from bench.targets import Target, sidecar, site
 
 CANDIDATES = "1.78.0,1.78.2,1.80.1,1.85.1"
@@ -49,35 +49,28 @@ def install(version: str, folder: Path) -> dict[str, str]:
     return env
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@ending_in_words
+def main(argv: Sequence[str] | None) -> int:
     """Measure, and print the releases from the cheapest to the dearest."""
     given = arguments(argv)
-    end_by_exception_on_sigterm()
     messages = Console(stderr=True)
     settings = Settings(seconds=given.seconds, warm_up_s=1.0, rounds=given.rounds, in_flight=(1, 32))
-    try:
-        with tempfile.TemporaryDirectory(prefix="push-sidecar-bench-") as name:
-            folder = Path(name)
-            targets = []
-            for version in given.versions.split(","):
-                with messages.status(f"installing grpcio {version}"):
-                    env = install(version, folder)
-                targets.append(Target(version, f"grpcio {version}", partial(sidecar, env=env)))
-            with site(build_go_programs(), folder) as at, messages.status("measuring") as status:
-                samples = measure(
-                    at,
-                    targets,
-                    settings,
-                    lambda target, in_flight, number: status.update(
-                        f"round {number} of {settings.rounds}: {target.label}, {in_flight} in flight"
-                    ),
-                )
-    except BenchError as error:
-        messages.print(str(error), style="red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        messages.print("interrupted; everything that was started is stopped")
-        return 130
+    with tempfile.TemporaryDirectory(prefix="push-sidecar-bench-") as name:
+        folder = Path(name)
+        targets = []
+        for version in given.versions.split(","):
+            with messages.status(f"installing grpcio {version}"):
+                env = install(version, folder)
+            targets.append(Target(version, f"grpcio {version}", partial(sidecar, env=env)))
+        with site(build_go_programs(), folder) as at, messages.status("measuring") as status:
+            samples = measure(
+                at,
+                targets,
+                settings,
+                lambda target, in_flight, number: status.update(
+                    f"round {number} of {settings.rounds}: {target.label}, {in_flight} in flight"
+                ),
+            )
 
     table = Table(title=f"This sidecar under releases of grpcio, {settings.rounds} rounds")
     for head in (
@@ -112,4 +105,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.ending import ending_in_words
 from bench.measure import Settings, load
 from bench.programs import BenchError, build_go_programs, run
-from bench.run import end_by_exception_on_sigterm
 from bench.steps import native_steps, python_steps, shares
 from bench.targets import TARGETS, Served, site
 
@@ -67,29 +67,22 @@ def _program(name: str) -> str:
     return path
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@ending_in_words
+def main(argv: Sequence[str] | None) -> int:
     """Profile, and print the steps from the dearest to the cheapest."""
     given = arguments(argv)
-    end_by_exception_on_sigterm()
     messages = Console(stderr=True)
     settings = Settings(seconds=2.0 * given.seconds + 6, warm_up_s=1.0, rounds=1, in_flight=(given.in_flight,))
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="push-sidecar-bench-") as name,
-            ThreadPoolExecutor() as pool,  # left last: without a server the load ends at once
-            site(build_go_programs(), Path(name)) as at,
-            TARGETS[given.target].start(at) as served,
-            messages.status("sampling"),
-        ):
-            loading = pool.submit(load, at, served, settings, given.in_flight)
-            native, python = sample(served, given.seconds, Path(name))
-            report = loading.result()
-    except BenchError as error:
-        messages.print(str(error), style="red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        messages.print("interrupted; everything that was started is stopped")
-        return 130
+    with (
+        tempfile.TemporaryDirectory(prefix="push-sidecar-bench-") as name,
+        ThreadPoolExecutor() as pool,  # left last: without a server the load ends at once
+        site(build_go_programs(), Path(name)) as at,
+        TARGETS[given.target].start(at) as served,
+        messages.status("sampling"),
+    ):
+        loading = pool.submit(load, at, served, settings, given.in_flight)
+        native, python = sample(served, given.seconds, Path(name))
+        report = loading.result()
 
     found = sorted(shares(native, python).items(), key=lambda item: -item[1])
     label = TARGETS[given.target].label
@@ -110,4 +103,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

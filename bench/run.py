@@ -1,7 +1,6 @@
 """The benchmark's command: `python -m bench.run`."""
 
 import argparse
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.ending import ending_in_words
 from bench.measure import Sample, Settings, measure
-from bench.programs import ROOT, BenchError, build_go_programs
+from bench.programs import ROOT, build_go_programs
 from bench.report import notes, table, write
 from bench.results import goals, rows
 from bench.targets import TARGETS, Target, site
@@ -89,27 +89,15 @@ def measure_with_progress(console: Console, targets: Sequence[Target], settings:
             return measure(at, targets, settings, done)
 
 
-def end_by_exception_on_sigterm() -> None:
-    """Let SIGTERM end this program as ctrl-C does, so that it stops what it started."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+@ending_in_words
+def main(argv: Sequence[str] | None) -> int:
     """Run the benchmark; the exit code says whether it ran, not whether the goals are reached."""
     given = arguments(argv)
-    end_by_exception_on_sigterm()
     messages = Console(stderr=True)
     settings = Settings(given.seconds, given.warm_up, given.rounds, given.in_flight)
     if given.quick:
         settings = Settings(seconds=0.5, warm_up_s=0.3, rounds=1, in_flight=(1, 32))
-    try:
-        samples = measure_with_progress(messages, given.only, settings)
-    except BenchError as error:
-        messages.print(str(error), style="red", markup=False)
-        return 1
-    except KeyboardInterrupt:
-        messages.print("interrupted; everything that was started is stopped")
-        return 130
+    samples = measure_with_progress(messages, given.only, settings)
 
     found = rows(samples)
     verdicts = goals(found)
@@ -125,4 +113,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(None))

@@ -4,14 +4,15 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Self
 
 from sidecar import __version__
-from sidecar.config import Config
+from sidecar.config import Config, ConfigError
 from sidecar.delivery.build import tls_context
-from sidecar.providers.registry import build_providers, check_providers
+from sidecar.providers.registry import build_providers, check_app
 from sidecar.server.address import check_addresses, probe_addresses
 from sidecar.server.admin import AdminServer
 from sidecar.server.health import HealthServer
@@ -54,7 +55,8 @@ class Sidecar:
     async def _start(self, stack: AsyncExitStack) -> None:
         """Start everything; what is put on `stack` stops it, the last put first."""
         config = self._config
-        check_config(config, self._environment)
+        if problems := problems_of(config, self._environment):
+            raise ConfigError("\n".join(problems))
         probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
@@ -91,14 +93,17 @@ def stop_signal() -> asyncio.Event:
     return stop
 
 
-def check_config(config: Config, environment: Mapping[str, str] = os.environ) -> None:
-    """Make every check that needs no listener and no vendor, and build nothing that stays.
-
-    Raises `ConfigError`.
-    """
-    check_addresses(config)
-    check_providers(config)
-    check_environment(environment)
+def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Make every check that needs no listener and no vendor, and build nothing that stays; returns what is wrong."""
+    checks: list[Callable[[], None]] = [partial(check_addresses, config), partial(check_environment, environment)]
+    checks += [partial(check_app, name, app) for name, app in config.apps.items()]
+    problems = []
+    for check in checks:
+        try:
+            check()
+        except ConfigError as error:
+            problems.append(str(error))
+    return problems
 
 
 async def prove_addresses(config: Config) -> dict[str, str | None]:

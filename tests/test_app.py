@@ -261,7 +261,7 @@ async def test_peers_that_neither_leave_nor_read_do_not_hold_the_stop(vendor: Si
             connect_raw(line["admin"], half),
         ):
             on.process.send_signal(signal.SIGTERM)
-            assert await on.process.wait(timeout=12) == 0
+            assert await on.process.wait(timeout=12) == 0, on.process.text
         assert "stopped" in {entry["event"] for entry in on.process.lines}
 
 
@@ -288,5 +288,7 @@ async def test_deadlines_that_pass_while_the_answer_is_made_are_no_errors_in_the
         await on.push(android(), timeout=10)
         on.process.send_signal(signal.SIGTERM)
         assert await on.process.wait() == 0
-        assert [line for line in on.process.lines if line["level"] == "error"] == []
+        # uvloop may complain of a handshake that was given up in its midst; gRPC and we have no reason to.
+        errors = [line for line in on.process.lines if line["level"] == "error" and line.get("logger") != "asyncio"]
+        assert errors == []
         assert "Traceback" not in on.process.text

@@ -19,15 +19,13 @@ def build_providers(config: Config, metrics: Metrics, environment: Mapping[str, 
     return [_BUILDERS[name].build(apps, metrics, environment) for name, apps in _apps_by_provider(config).items()]
 
 
-def check_providers(config: Config) -> None:
-    """Make the providers' own checks of the configuration, and those of what they build on; build nothing.
+def check_app(name: str, app: AppConfig) -> None:
+    """Make the provider's own checks of an app, and those of what it builds on; build nothing that stays.
 
     Raises `ConfigError`.
     """
-    for name, apps in _apps_by_provider(config).items():
-        _BUILDERS[name].check(apps)
-    for name, app in config.apps.items():
-        tls_context(name, app)
+    _BUILDERS[app.provider].check({name: app})
+    tls_context(name, app)
 
 
 def _apps_by_provider(config: Config) -> Mapping[str, Mapping[str, AppConfig]]:

@@ -1,5 +1,6 @@
 """Listening addresses as the configuration writes them: `host:port`, or `unix:/path`."""
 
+import errno
 import os
 import socket
 
@@ -33,8 +34,9 @@ def check_addresses(config: Config) -> None:
     Raises `ConfigError` naming the key.
     """
     if config.server.listen.startswith(UNIX_PREFIX):
-        if config.server.listen == UNIX_PREFIX:
-            raise ConfigError(f"server.listen: must be unix:/path, not {UNIX_PREFIX!r}")
+        # gRPC reads it as a URI, and would take a percent sign for an escape.
+        if config.server.listen == UNIX_PREFIX or "%" in config.server.listen:
+            raise ConfigError(f"server.listen: must be unix:/path, without %, not {config.server.listen!r}")
     else:
         split_host_port("server.listen", config.server.listen)
     split_host_port("health.listen", config.health.listen)
@@ -79,7 +81,10 @@ def _probe_tcp(key: str, address: str) -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(name)
     except OSError as error:
-        raise _bind_error(key, address, error.strerror or "no such host") from None
+        if error.errno != errno.EAFNOSUPPORT:  # no IPv6 here: for `[::]` gRPC then takes IPv4
+            raise _bind_error(key, address, error.strerror or "no such host") from None
+    except UnicodeError:
+        raise _bind_error(key, address, "no such host") from None
 
 
 def _probe_unix(key: str, address: str) -> None:

@@ -37,9 +37,9 @@ async def _connect_through(proxy: str, url: SplitResult) -> asyncio.StreamWriter
     writer.write(f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode())
     try:
         status = (await reader.readuntil(b"\r\n\r\n")).split(maxsplit=2)[1:2]
-    except asyncio.IncompleteReadError:
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         status = []
     if status != [b"200"]:
         writer.close()
-        raise OSError(f"the proxy refused: {b''.join(status).decode() or 'it closed the connection'}")
+        raise OSError(f"the proxy refused: {b''.join(status).decode() or 'no answer to CONNECT'}")
     return writer

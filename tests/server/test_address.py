@@ -76,12 +76,15 @@ def test_a_port_that_is_taken_is_named_with_its_key_and_what_to_do(tmp_path: Pat
 def test_a_host_that_does_not_resolve_is_not_called_a_taken_port(tmp_path: Path) -> None:
     with pytest.raises(BindError, match=r"^admin\.listen: does-not-exist\.invalid:1 cannot be bound: (?!Address)"):
         probe_addresses(config(tmp_path, admin="does-not-exist.invalid:1"))
+    with pytest.raises(BindError, match=r"^admin\.listen: a\.\.b:1 cannot be bound: no such host"):
+        probe_addresses(config(tmp_path, admin="a..b:1"))
 
 
 @pytest.mark.parametrize(
     ("listen", "said"),
     [
         ({"server": "unix:"}, "server.listen: must be unix:/path"),
+        ({"server": "unix:/run/a%20b.sock"}, "server.listen: must be unix:/path, without %"),
         ({"server": "foo"}, "server.listen: must be host:port"),
         ({"health": "127.0.0.1:99999"}, "health.listen: must be host:port"),
         ({"admin": "unix:/run/a.sock"}, "admin.listen: must be host:port"),

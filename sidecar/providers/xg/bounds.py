@@ -1,7 +1,8 @@
 """Bounds the work that one request can cause, before anything looks at it in full.
 
 A request of the largest size that gRPC lets in could hold millions of broken values, each of which takes time to
-report. Nothing valid is refused here: what is over these bounds would be refused in any case.
+report. What is over these bounds would be refused in any case, but for 8 KB of fields that are unknown here, or of
+blanks around a JSON text.
 """
 
 from pushsidecar.xg.v1.push_service_pb2 import PushRequest

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.errors import NotSent, PushError, VendorBusy
-
-# The caller could not be sent his initial metadata: he is gone, and wants no second attempt.
-EARLY_HEADERS = "early_headers"
+from sidecar.transport.client import EARLY_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,7 @@ class RetryPolicy:
         `attempt` counts from 1 and is the one that failed; `remaining_s` is the time until the answer is due; `random`
         returns a number in [0, 1) (full jitter).
         """
+        # A caller who is gone wants no second attempt.
         was_not_sent = isinstance(error, NotSent) and error.cause != EARLY_HEADERS
         is_repeatable = was_not_sent or (isinstance(error, VendorBusy) and is_repeatable_when_busy)
         if not is_repeatable or attempt >= self.max_attempts:

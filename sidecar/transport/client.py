@@ -16,6 +16,9 @@ from sidecar.transport.body import BodyStream
 from sidecar.transport.notes import ConnectionNotes, current_notes
 from sidecar.transport.reply import Reply
 
+# The cause of a failure to send the caller his initial metadata: he is gone.
+EARLY_HEADERS = "early_headers"
+
 
 class TransportFailure(Exception):  # an outcome, as httpx names its own
     """No answer. `cause` is a short token for logs and metrics; it proves nothing about what was sent."""
@@ -140,7 +143,7 @@ def _cause(error: Exception, notes: ConnectionNotes, stream: BodyStream) -> str:
     if isinstance(error, TimeoutError):
         return "total_timeout"
     if stream.was_refused:
-        return "early_headers"
+        return EARLY_HEADERS
     if stream.was_asked and isinstance(error, httpx.ReadTimeout):
         return "read_timeout"
     if stream.was_asked and not isinstance(error, httpx.TransportError):

@@ -14,6 +14,13 @@ MAX_TARGETS_LOOKED_AT = 1001
 # Non-empty tags beyond this are over 512 characters together (S1, tag).
 MAX_TAGS_LOOKED_AT = 513
 
+# Audience -> its list, and how much of it is looked at.
+_LISTS = {
+    "token_list": ("tokens", MAX_TARGETS_LOOKED_AT),
+    "account_list": ("accounts", MAX_TARGETS_LOOKED_AT),
+    "tag": ("tags", MAX_TAGS_LOOKED_AT),
+}
+
 # JSON writes every text of a message at least as long as protobuf does, but for a few bytes of lengths.
 MAX_MESSAGE_PROTO_BYTES = 2 * MAX_MESSAGE_BYTES
 # `{"start":{"hour":"00","min":"00"},"end":{"hour":"00","min":"00"}}`
@@ -36,30 +43,11 @@ def check_message_bound(request: PushRequest) -> None:
 
 def shortened(request: PushRequest) -> PushRequest:
     """Return the request with its targets cut where it has too many; itself where it has not."""
-    kind = request.WhichOneof("audience")
-    if kind == "token_list" and len(request.token_list.tokens) > MAX_TARGETS_LOOKED_AT:
-        copy = _without_audience(request)
-        copy.token_list.tokens.extend(request.token_list.tokens[:MAX_TARGETS_LOOKED_AT])
-        return copy
-    if kind == "account_list" and len(request.account_list.accounts) > MAX_TARGETS_LOOKED_AT:
-        copy = _without_audience(request)
-        copy.account_list.accounts.extend(request.account_list.accounts[:MAX_TARGETS_LOOKED_AT])
-        return copy
-    if kind == "tag" and len(request.tag.tags) > MAX_TAGS_LOOKED_AT:
-        copy = _without_audience(request)
-        copy.tag.tags.extend(request.tag.tags[:MAX_TAGS_LOOKED_AT])
-        copy.tag.op = request.tag.op
-        return copy
-    return request
-
-
-def _without_audience(request: PushRequest) -> PushRequest:
+    kind = request.WhichOneof("audience") or ""
+    name, limit = _LISTS.get(kind, ("", 0))
+    if not name or len(getattr(getattr(request, kind), name)) <= limit:
+        return request
     copy = PushRequest()
-    for field, value in request.ListFields():
-        if field.containing_oneof is not None and field.containing_oneof.name == "audience":
-            continue
-        if field.message_type is not None:
-            getattr(copy, field.name).CopyFrom(value)
-        else:
-            setattr(copy, field.name, value)
+    copy.CopyFrom(request)
+    del getattr(getattr(copy, kind), name)[limit:]
     return copy

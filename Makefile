@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PY := $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check lint type proto clients bench image clean lock
+.PHONY: help setup run demo test check lint type proto clients soak bench image clean lock
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ proto: $(READY) ## the contract: lint, compatibility, and whether the committed 
 clients: $(READY) ## generate the stubs that are committed (needs Go)
 	$(PY) proto/build.py generate
 
+soak: $(READY) ## the soak, chaos and fuzz tests in full; `make check` runs a tenth of them
+	PUSH_SIDECAR_SOAK=1 $(PY) -m pytest tests/soak tests/fuzz tests/reliability --timeout 1800
+
 bench: $(READY) ## compare with a naive sidecar and with Go, on this machine (needs Go)
 	$(PY) -m bench.run
 
@@ -67,7 +70,7 @@ image: ## build the container image (needs Docker)
 lock: $(READY) ## resolve the dependencies anew into the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-package push-sidecar-client --constraint constraints.txt --custom-compile-command "make lock" \
-		pyproject.toml --output-file requirements.lock
+		--extra redis pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-package push-sidecar-client --constraint constraints.txt --custom-compile-command "make lock" \
 		--extra dev --extra bench pyproject.toml --output-file requirements-dev.lock

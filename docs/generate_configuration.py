@@ -1,4 +1,4 @@
-"""Writes the keys of `docs/configuration.md` from the records of `sidecar/config.py`.
+"""Writes the keys of `docs/configuration.md` from the records of `sidecar/config_records.py`.
 
 `python docs/generate_configuration.py` writes; with `--check` it fails when the file is not current. What is
 not a key is written by hand, in the file.
@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 from msgspec import inspect as records
 
-from sidecar.config import Config
+from sidecar.config_records import Config
 from sidecar.config_tree import ENV_NESTING, ENV_PREFIX
 
 FILE = Path(__file__).parent / "configuration.md"
 APP = "NAME"
 
-BEGIN = "<!-- The keys: written by docs/generate_configuration.py from sidecar/config.py. Do not edit. -->\n"
+BEGIN = "<!-- The keys: written by docs/generate_configuration.py from sidecar/config_records.py. Do not edit. -->\n"
 END = "<!-- End of the keys. -->\n"
 
 

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
 from sidecar import __version__
 from sidecar.config import Config, ConfigError
-from sidecar.delivery.build import tls_context
+from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.registry import build_providers, check_app
+from sidecar.secrets import SecretWatch, WatchedSecret
 from sidecar.server.address import check_addresses, probe_addresses
 from sidecar.server.admin import AdminServer
 from sidecar.server.health import HealthServer
@@ -60,10 +61,17 @@ class Sidecar:
         probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
-        providers = build_providers(config, self.metrics, self._environment)
+        delivery = Delivery(config, self.metrics)
+        stack.push_async_callback(delivery.aclose)
+        await delivery.start()
+        providers = build_providers(config, delivery, self._environment)
         server = PushServer(config.server, providers, tracers=traces.tracers, metrics=self.metrics)
         health = HealthServer(config.health, server.service_names)
-        admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready)
+        secrets = [secret for provider in providers for secret in provider.secrets]
+        for secret in secrets:
+            self.metrics.secret_stale.labels(secret.app).set_function(partial(_is_stale, secret))
+        status = partial(_status, health, delivery, secrets)
+        admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready, status=status)
         stack.push_async_callback(health.stop)
         stack.push_async_callback(admin.stop)
         for provider in providers:
@@ -77,6 +85,7 @@ class Sidecar:
             await server.stop(config.server.shutdown_grace_s)
 
         stack.push_async_callback(drain)
+        await stack.enter_async_context(SecretWatch(secrets, interval_s=config.secrets.reload_interval_s))
         await health.start()
         await admin.start()
         await server.start()
@@ -104,6 +113,18 @@ def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> 
         except ConfigError as error:
             problems.append(str(error))
     return problems
+
+
+def _is_stale(secret: WatchedSecret) -> float:
+    return float(secret.is_stale)
+
+
+def _status(health: HealthServer, delivery: Delivery, secrets: Sequence[WatchedSecret]) -> dict[str, object]:
+    """Return what an operator asks first, as plain data: nothing of a push, and no secret."""
+    apps = {name: dict(status) for name, status in delivery.status().items()}
+    for secret in secrets:
+        apps[secret.app]["secret"] = "stale" if secret.is_stale else "fresh"
+    return {"version": __version__, "is_ready": health.is_ready, "apps": apps}
 
 
 async def prove_addresses(config: Config) -> dict[str, str | None]:

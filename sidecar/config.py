@@ -1,7 +1,6 @@
-"""The configuration as frozen records. Strict; every key has a description here.
+"""Loads the configuration: strict, from a file and the environment, checked across its keys; and reads its secrets.
 
-Nothing is built here, and no file but the configuration and its secrets is read (`config_tree.py` reads the former).
-`docs/configuration.md` is generated from these records.
+The keys are config_records.py's, the reading of the file config_tree.py's. Nothing is built here.
 """
 
 import os
@@ -9,190 +8,51 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec import Meta
 
-from sidecar.config_address import is_address
+from sidecar.config_address import is_address, is_redis_address
+from sidecar.config_records import (
+    AdminConfig,
+    AppConfig,
+    BreakerConfig,
+    Config,
+    HealthConfig,
+    IdempotencyConfig,
+    LogConfig,
+    PacingConfig,
+    RedisConfig,
+    RetryConfig,
+    Secret,
+    SecretsConfig,
+    ServerConfig,
+)
 from sidecar.config_tree import ConfigError, Source, read_tree
 
-__all__ = ["AdminConfig", "AppConfig", "Config", "ConfigError", "HealthConfig", "LogConfig", "RetryConfig", "Secret"]
-__all__ += ["ServerConfig", "load", "read_secret", "source_of"]
+__all__ = [
+    "AdminConfig",
+    "AppConfig",
+    "BreakerConfig",
+    "Config",
+    "ConfigError",
+    "HealthConfig",
+    "IdempotencyConfig",
+    "LogConfig",
+    "PacingConfig",
+    "RedisConfig",
+    "RetryConfig",
+    "Secret",
+    "SecretsConfig",
+    "ServerConfig",
+    "load",
+    "read_secret",
+    "read_secret_file",
+    "source_of",
+]
 
-Seconds = Annotated[float, Meta(gt=0, le=3600)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-
-
-class Secret:
-    """A text that is never shown."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def reveal(self) -> str:
-        """Return the text, for the one place that sends it."""
-        return self._value
-
-
-class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gRPC listener for callers."""
-
-    listen: Annotated[str, Meta(description="Address for callers: `host:port`, or `unix:/path`.")] = "127.0.0.1:50051"
-    socket_mode: Annotated[
-        str,
-        Meta(
-            pattern="^0?[0-7]{3}$",
-            description="Mode of a unix socket, in octal digits. Its directory decides who can reach it.",
-        ),
-    ] = "0666"
-    reflection: Annotated[bool, Meta(description="Serve gRPC reflection, so that grpcurl needs no proto files.")] = True
-    so_reuseport: Annotated[
-        bool, Meta(description="Let several processes bind the same port. Off: a busy port refuses to start.")
-    ] = False
-    max_message_bytes: Annotated[
-        int, Meta(ge=1024, le=64 * 1024 * 1024, description="Largest request taken, in bytes.")
-    ] = 4 * 1024 * 1024
-    default_timeout_s: Annotated[
-        Seconds, Meta(description="Deadline of a call that comes without one, in seconds.")
-    ] = 30.0
-    deadline_margin_s: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=5,
-            description="How long before its deadline a call is answered, in seconds, at most a tenth of it.",
-        ),
-    ] = 0.05
-    shutdown_grace_s: Annotated[
-        Seconds,
-        Meta(description="How long calls in flight may take after a stop, in seconds; above every `total_timeout_s`."),
-    ] = 20.0
-
-
-class HealthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The cleartext gRPC health listener."""
-
-    listen: Annotated[str, Meta(description="Address of `grpc.health.v1`, and of nothing else.")] = "127.0.0.1:50053"
-
-
-class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The HTTP listener of operators."""
-
-    listen: Annotated[str, Meta(description="Address of `/metrics`, `/healthz` and `/readyz`.")] = "127.0.0.1:50052"
-
-
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Logs, on standard error."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least severe level written.")
-    ] = "info"
-    format: Annotated[Literal["json", "text"], Meta(description="`json`, one object a line, or `text` for people.")] = (
-        "json"
-    )
-
-
-class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The sidecar's own retries of what was provably not sent."""
-
-    max_attempts: Annotated[
-        int, Meta(ge=1, le=10, description="Calls to the vendor for one push, the first included.")
-    ] = 3
-    initial_backoff_s: Annotated[
-        Seconds,
-        Meta(description="Upper bound of the first wait, in seconds; doubled each time, with full jitter."),
-    ] = 0.1
-    max_backoff_s: Annotated[Seconds, Meta(description="Upper bound of any wait, in seconds.")] = 2.0
-    budget_ratio: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1,
-            description="Retries allowed as a share of the app's calls, so that an outage is not multiplied.",
-        ),
-    ] = 0.2
-
-
-class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One app of a vendor: its credentials, its address and its limits."""
-
-    provider: Annotated[Literal["xg"], Meta(description="The vendor's API.")] = "xg"
-    platform: Annotated[Literal["android", "ios"], Meta(description="The platform that the app is registered for.")]
-    base_url: Annotated[
-        str,
-        Meta(description="The vendor's address, `https://host[:port][/prefix]`. The API's path is added to it."),
-    ]
-    app_id: Annotated[str, Meta(min_length=1, description="The vendor's app id.")]
-    secret_key_file: Annotated[Path | None, Meta(description="File that holds the vendor's secret key.")] = None
-    secret_key_env: Annotated[
-        str | None,
-        Meta(description="Environment variable that holds the secret key. One of the two is required."),
-    ] = None
-    ca_file: Annotated[
-        Path | None, Meta(description="PEM file of the CAs to trust for the vendor, instead of the system's.")
-    ] = None
-    proxy: Annotated[str | None, Meta(description="HTTP proxy for the vendor, `http://host:port`.")] = None
-    environment: Annotated[
-        Literal["product", "dev"], Meta(description="Apple's environment where a push names none. iOS only.")
-    ] = "product"
-    connect_timeout_s: Annotated[Seconds, Meta(description="Limit of TCP connect and TLS handshake, in seconds.")] = 3.0
-    read_timeout_s: Annotated[
-        Seconds, Meta(description="Limit of silence while waiting for the answer, in seconds.")
-    ] = 10.0
-    total_timeout_s: Annotated[Seconds, Meta(description="Limit of one vendor call as a whole, in seconds.")] = 15.0
-    keepalive_idle_s: Annotated[Seconds, Meta(description="Idle connections are closed after this, in seconds.")] = 15.0
-    max_in_flight: Annotated[Count, Meta(description="Vendor calls at the same time, and so the most connections.")] = (
-        64
-    )
-    max_queue: Annotated[
-        int,
-        Meta(ge=0, le=1_000_000, description="Calls that may wait for a place; beyond it OVERLOADED at once."),
-    ] = 256
-    overload_retry_after_s: Annotated[
-        Seconds, Meta(description="What OVERLOADED tells its caller to wait, in seconds.")
-    ] = 1.0
-    quota_retry_after_s: Annotated[
-        Seconds,
-        Meta(description="What QUOTA_EXCEEDED tells its caller to wait when the vendor names no time, in seconds."),
-    ] = 60.0
-    max_response_bytes: Annotated[
-        int,
-        Meta(
-            ge=1024,
-            le=64 * 1024 * 1024,
-            description="Largest answer read, in bytes; a larger one is OUTCOME_UNKNOWN.",
-        ),
-    ] = 1024 * 1024
-    retry: Annotated[RetryConfig, Meta(description="Retries.")] = RetryConfig()
-    code_classes: Annotated[
-        dict[int, str],
-        Meta(
-            description="Other classes for vendor codes, where the operator knows better, such as `10100: VENDOR_BUSY`."
-        ),
-    ] = {}
-
-
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything."""
-
-    server: Annotated[ServerConfig, Meta(description="The gRPC listener for callers.")] = ServerConfig()
-    health: Annotated[HealthConfig, Meta(description="The health listener.")] = HealthConfig()
-    admin: Annotated[AdminConfig, Meta(description="The operators' HTTP listener.")] = AdminConfig()
-    log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()
-    apps: Annotated[
-        dict[str, AppConfig],
-        Meta(min_length=1, description="The apps, by the name that callers give in `app`."),
-    ]
 
 
 _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
@@ -200,6 +60,11 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "health": HealthConfig,
     "admin": AdminConfig,
     "log": LogConfig,
+    "idempotency": IdempotencyConfig,
+    "pacing": PacingConfig,
+    "breaker": BreakerConfig,
+    "redis": RedisConfig,
+    "secrets": SecretsConfig,
 }
 
 
@@ -226,6 +91,8 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
             sections[key] = attempt(partial(_convert, value, _SECTIONS[key], source, key))
         elif key != "apps":
             attempt(partial(_refuse_key, key, source))
+    if None not in sections.values():
+        attempt(partial(_check_sections, sections, source))
     server = sections.get("server", ServerConfig())
     apps: dict[str, Any] = {}
     if isinstance(given := tree.get("apps"), dict) and given:
@@ -249,17 +116,27 @@ def read_secret(name: str, app: AppConfig, environment: Mapping[str, str] = os.e
     Raises `ConfigError` when it is missing or empty.
     """
     if app.secret_key_file is not None:
-        key = f"apps.{name}.secret_key_file"
-        try:
-            value = app.secret_key_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise ConfigError(f"{key}: cannot read {app.secret_key_file}: {why}") from None
-    else:
-        key = f"apps.{name}.secret_key_env"
-        value = environment.get(app.secret_key_env or "", "").strip()
+        return read_secret_file(f"apps.{name}.secret_key_file", app.secret_key_file)
+    value = environment.get(app.secret_key_env or "", "").strip()
+    if not value:
+        raise ConfigError(f"apps.{name}.secret_key_env: the secret is empty or missing")
+    return Secret(value)
+
+
+def read_secret_file(key: str, path: Path) -> Secret:
+    """Return the secret that a file holds, without the space around it.
+
+    Raises `ConfigError` naming `key` when it cannot be read, or is empty.
+    """
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise ConfigError(f"{key}: cannot read {path}: {why}") from None
     if not value:
         raise ConfigError(f"{key}: the secret is empty or missing")
+    if not value.isprintable():
+        raise ConfigError(f"{key}: the secret holds a line break or another control character")
     return Secret(value)
 
 
@@ -282,6 +159,32 @@ def _check_keys(tree: Any, source: Source, prefix: str) -> None:
             raise ConfigError(f"{source.of(prefix)}: {where}the key {key!r} must be a text: put it in quotes")
 
 
+def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
+    """Check what one section needs of itself or of another."""
+    idempotency = sections.get("idempotency", IdempotencyConfig())
+    pacing = sections.get("pacing", PacingConfig())
+    redis = sections.get("redis", RedisConfig())
+
+    def refuse(key: str, why: str) -> ConfigError:
+        return ConfigError(f"{source.of(key)}: {key}: {why}")
+
+    if idempotency.store == "sqlite" and idempotency.sqlite_file is None:
+        raise refuse("idempotency.sqlite_file", "is required for idempotency.store sqlite")
+    users = [("idempotency.store", idempotency.store), ("pacing.storage", pacing.storage)]
+    for key, choice in users:
+        if choice == "redis" and redis.url is None:
+            raise refuse("redis.url", f"is required for {key} redis")
+    if redis.url is not None and not is_redis_address(redis.url):
+        raise refuse("redis.url", "must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user")
+    if redis.ca_file is not None and not redis.ca_file.is_file():
+        raise refuse("redis.ca_file", f"no such file: {redis.ca_file}")
+    if redis.password_file is not None:
+        try:
+            read_secret_file("redis.password_file", redis.password_file)
+        except ConfigError as error:
+            raise ConfigError(f"{source.of('redis.password_file')}: {error}") from None
+
+
 def _read_app(
     name: Any, tree: Any, server: ServerConfig | None, environment: Mapping[str, str], source: Source
 ) -> AppConfig:
@@ -292,6 +195,7 @@ def _read_app(
     if isinstance(tree, dict):
         _check_keys(tree.get("retry"), source, f"{prefix}.retry")
         _check_codes(tree.get("code_classes"), source, f"{prefix}.code_classes")
+        _check_quotas(tree.get("quotas"), source, f"{prefix}.quotas")
     app = _convert(tree, AppConfig, source, prefix)
     _check_app(name, app, server, environment, source)
     return app
@@ -302,6 +206,12 @@ def _check_codes(tree: Any, source: Source, prefix: str) -> None:
         if type(code) is not int:
             raise ConfigError(f"{source.of(prefix)}: {prefix}: the code {code!r} must be a whole number")
         _convert(wanted, str, source, f"{prefix}.{code}")
+
+
+def _check_quotas(tree: Any, source: Source, prefix: str) -> None:
+    _check_keys(tree, source, prefix)
+    for classes, amount in tree.items() if isinstance(tree, dict) else ():
+        _convert(amount, str, source, f"{prefix}.{classes}")
 
 
 def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:

@@ -1,4 +1,4 @@
-"""Says whether a text is a vendor's address that can be used: the rules of RFC 3986 for hosts, and of IDNA for labels.
+"""Says whether a text is an address that can be used: the rules of RFC 3986 for hosts, and of IDNA for labels.
 
 It knows nothing of keys, and resolves and connects nothing.
 """
@@ -10,6 +10,8 @@ import unicodedata
 _MAX_LENGTH = 2048
 _MAX_HOST = 253
 _MAX_PORT = 65535
+_UNIX = "unix://"
+_MAX_DATABASE_DIGITS = 5
 _ADDRESS = re.compile(
     r"(?P<scheme>[a-z]+)://(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^/:\[\]]+))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?"
 )
@@ -40,6 +42,19 @@ def is_address(text: str, scheme: str, *, allow_path: bool) -> bool:
     if parts["port"] is not None and not 0 < int(parts["port"]) <= _MAX_PORT:
         return False
     return _is_ip(parts["ipv6"], ipaddress.IPv6Address) if parts["ipv6"] else _is_host(parts["host"])
+
+
+def is_redis_address(text: str) -> bool:
+    """Whether a text is `redis://host[:port][/db]`, the same of `rediss`, or `unix:///path`, and nothing else."""
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX)
+        return (
+            path.isprintable() and len(path) > 1 and path.startswith("/") and not any(mark in path for mark in "?#@%")
+        )
+    if not any(is_address(text, scheme, allow_path=True) for scheme in ("redis", "rediss")):
+        return False
+    _, _, database = text.partition("://")[2].partition("/")
+    return database == "" or (database.isdigit() and len(database) <= _MAX_DATABASE_DIGITS)
 
 
 def _is_ip(text: str, kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> bool:

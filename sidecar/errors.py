@@ -8,10 +8,13 @@ PushError                 every failure that a caller can be told of; says wheth
 ├── VendorBusy            the vendor could not create the task; nothing was pushed
 ├── NotSent               no byte of the body left
 ├── ShuttingDown          accepted, but not started when the stop came
+├── StoreUnavailable      the store of request ids cannot be reached
+├── RequestIdReused       the same request id came with other content
 ├── Overloaded            as many calls in flight and waiting as configured
 ├── QuotaExceeded         the vendor's quota is spent
 ├── OutcomeUnknown        sent, and no usable answer
 ├── VendorInternal        the vendor failed while acting
+├── EarlierFailure        what an earlier call with the same request id ended with, given again
 ├── DeadlineExceeded      the caller's deadline came first
 ├── CallCancelled         the caller hung up
 └── SidecarBug            ours
@@ -45,12 +48,14 @@ class Reason(StrEnum):
     VENDOR_BUSY = "VENDOR_BUSY"
     NOT_SENT = "NOT_SENT"
     SHUTTING_DOWN = "SHUTTING_DOWN"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     OVERLOADED = "OVERLOADED"
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     VENDOR_INTERNAL = "VENDOR_INTERNAL"
     DEADLINE = "DEADLINE"
     CANCELLED = "CANCELLED"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     SIDECAR_BUG = "SIDECAR_BUG"
 
 
@@ -149,13 +154,17 @@ class VendorBusy(PushError):
 
 
 class NotSent(PushError):
-    """No byte of the push's body left this process. `cause` is a short token such as `connect`."""
+    """No byte of the push's body left this process.
+
+    `cause` is a short token such as `connect`. `retry_after_s` is set where it is known when another try makes sense.
+    """
 
     reason = Reason.NOT_SENT
 
-    def __init__(self, description: str, *, cause: str) -> None:
+    def __init__(self, description: str, *, cause: str, retry_after_s: float | None = None) -> None:
         super().__init__(description)
         self.cause = cause
+        self.retry_after_s = retry_after_s
 
 
 class ShuttingDown(PushError):
@@ -164,14 +173,30 @@ class ShuttingDown(PushError):
     reason = Reason.SHUTTING_DOWN
 
 
+class StoreUnavailable(PushError):
+    """The store of request ids did not answer, so whether the push was made before cannot be known."""
+
+    reason = Reason.STORE_UNAVAILABLE
+
+
+class RequestIdReused(PushError):
+    """The request id belongs to a push with other content."""
+
+    reason = Reason.REQUEST_ID_REUSED
+
+
 class Overloaded(PushError):
-    """Every place in flight and in the queue is taken."""
+    """Every place in flight and in the queue is taken, or the store of request ids is full.
+
+    `sent` is `maybe` only for a call that was to wait for an earlier one with its request id.
+    """
 
     reason = Reason.OVERLOADED
 
-    def __init__(self, description: str, *, retry_after_s: float) -> None:
+    def __init__(self, description: str, *, retry_after_s: float, sent: Sent = Sent.NO) -> None:
         super().__init__(description)
         self.retry_after_s = retry_after_s
+        self.sent = sent
 
 
 class QuotaExceeded(PushError):
@@ -203,6 +228,17 @@ class VendorInternal(PushError):
 
     reason = Reason.VENDOR_INTERNAL
     sent = Sent.MAYBE
+
+
+class EarlierFailure(PushError):
+    """The error of an earlier call with the same request id, given again: as it was, and always `sent=maybe`."""
+
+    sent = Sent.MAYBE
+
+    def __init__(self, reason: Reason, description: str, *, attempts: int, vendor: VendorAnswer) -> None:
+        super().__init__(description, vendor=vendor)
+        self.reason = reason  # type: ignore[misc]  # whichever it was
+        self.attempts = attempts
 
 
 class DeadlineExceeded(PushError):

@@ -17,14 +17,17 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "config_address": set(),
     "config_tree": set(),
-    "config": {"config_address", "config_tree"},
+    "config_records": set(),
+    "config": {"config_address", "config_records", "config_tree"},
+    "secrets": {"config"},
+    "stores": {"config"},
     "telemetry": {".", "config"},
     "transport": set(),
-    "delivery": {"config", "errors", "telemetry", "transport"},
-    "providers": {".", "config", "delivery", "errors", "telemetry", "transport"},
+    "delivery": {"config", "errors", "stores", "telemetry", "transport"},
+    "providers": {".", "config", "delivery", "errors", "secrets", "transport"},
     "server": {"config", "delivery", "errors", "providers", "telemetry"},
     "simulator": set(),
-    "app": {".", "config", "delivery", "providers", "server", "telemetry", "transport"},
+    "app": {".", "config", "delivery", "providers", "secrets", "server", "telemetry", "transport"},
     "cli": {"app", "config", "simulator", "telemetry"},
     "__main__": {".", "cli"},
     ".": set(),
@@ -49,6 +52,13 @@ OWNERS: dict[str, dict[str, str]] = {
         "sidecar.providers": "the contract of the provider",
         "sidecar.cli": "a caller itself, of the verbs that push",
     },
+    "redis": {
+        "sidecar.stores.redis": "the shared store of request ids",
+        "sidecar.stores.redis_client": "its connection",
+        "sidecar.stores.build": "the type of that connection",
+    },
+    "limits": {"sidecar.delivery.quota": "counts quotas"},
+    "sqlite3": {"sidecar.stores.sqlite": "the store of request ids in a file"},
     "yaml": {"sidecar.config_tree": "the configuration file", "sidecar.cli": "writes an example of it"},
     "rich": {"sidecar.cli": "tables for people"},
     "cryptography": {"sidecar.simulator.tls": "the throw-away CA"},
@@ -70,7 +80,7 @@ VENDOR_PLACES = {
 # Start-up time and memory: `serve` without traces has no use for these.
 NOT_FOR_SERVE = (
     "rich", "cryptography", "matplotlib", "numpy", "requests", "opentelemetry.exporter", "sidecar.simulator",
-    "pytest",
+    "pytest", "redis", "sqlite3",
 )  # fmt: skip
 
 

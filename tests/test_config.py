@@ -36,6 +36,25 @@ DEFAULTS = {
     "health": {"listen": "127.0.0.1:50053"},
     "admin": {"listen": "127.0.0.1:50052"},
     "log": {"level": "info", "format": "json"},
+    "idempotency": {
+        "store": "memory",
+        "window_s": 86400.0,
+        "lease_s": 10.0,
+        "max_bytes": 67108864,
+        "sqlite_file": None,
+        "on_store_failure": "refuse",
+    },
+    "pacing": {"storage": "memory"},
+    "breaker": {"failure_ratio": 0.5, "min_calls": 20, "window_s": 10.0, "open_s": 5.0},
+    "redis": {
+        "url": None,
+        "username": None,
+        "password_file": None,
+        "ca_file": None,
+        "key_prefix": "push-sidecar:",
+        "timeout_s": 1.0,
+    },
+    "secrets": {"reload_interval_s": 10.0},
 }
 APP_DEFAULTS = {
     "provider": "xg",
@@ -51,6 +70,7 @@ APP_DEFAULTS = {
     "max_queue": 256,
     "overload_retry_after_s": 1.0,
     "quota_retry_after_s": 60.0,
+    "quotas": None,
     "max_response_bytes": 1048576,
     "code_classes": {},
 }
@@ -109,19 +129,32 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         "health": {"listen": "0.0.0.0:1"},
         "admin": {"listen": "[::1]:2"},
         "log": {"level": "debug", "format": "text"},
+        "idempotency": {
+            "store": "redis", "window_s": 60, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
+            "on_store_failure": "continue",
+        },
+        "pacing": {"storage": "redis"},
+        "breaker": {"failure_ratio": 1, "min_calls": 1, "window_s": 2, "open_s": 3},
+        "redis": {
+            "url": "rediss://redis.example.com:6380/1", "username": "u", "password_file": str(key_file),
+            "ca_file": str(ca_file), "key_prefix": "p:", "timeout_s": 0.5,
+        },
+        "secrets": {"reload_interval_s": 2},
     }  # fmt: skip
     app = {
         "provider": "xg", "platform": "ios", "base_url": "https://push.example.com:8443/prefix", "app_id": "i1",
         "secret_key_file": str(key_file), "ca_file": str(ca_file), "proxy": "http://proxy:3128", "environment": "dev",
         "connect_timeout_s": 1, "read_timeout_s": 2.5, "total_timeout_s": 39, "keepalive_idle_s": 4, "max_in_flight": 5,
         "max_queue": 0, "overload_retry_after_s": 6, "quota_retry_after_s": 7, "max_response_bytes": 4096,
+        "quotas": {"all+tag": "10/hour"},
         "retry": {"max_attempts": 1, "initial_backoff_s": 0.5, "max_backoff_s": 0.6, "budget_ratio": 0},
         "code_classes": {10100: "VENDOR_BUSY"},
     }  # fmt: skip
     config = load(write(tmp_path, {**sections, "apps": {"shop-ios": app}}), {})
     for section, keys in sections.items():
         record = getattr(config, section)
-        assert {key: getattr(record, key) for key in record.__struct_fields__} == keys
+        given = {key: Path(value) if key.endswith("_file") else value for key, value in keys.items()}
+        assert {key: getattr(record, key) for key in record.__struct_fields__} == given
     loaded = config.apps["shop-ios"]
     expected = {**app, "secret_key_file": key_file, "ca_file": ca_file, "secret_key_env": None}
     retry = expected.pop("retry")
@@ -146,6 +179,24 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("admin.listen", {}, "admin.listen: Expected `str`, got `object`"),
     ("log.level", "loud", "log.level: must be one of debug, info, warning, error"),
     ("log.format", "xml", "log.format: must be one of json, text"),
+    ("idempotency.store", "disk", "idempotency.store: must be one of memory, sqlite, redis"),
+    ("idempotency.window_s", 59, "idempotency.window_s: Expected `float` >= 60.0"),
+    ("idempotency.lease_s", 0, "idempotency.lease_s: Expected `float` > 0.0"),
+    ("idempotency.max_bytes", 1, "idempotency.max_bytes: Expected `int` >= 65536"),
+    ("idempotency.sqlite_file", 3, "idempotency.sqlite_file: must be a path"),
+    ("idempotency.on_store_failure", "ignore", "idempotency.on_store_failure: must be one of refuse, continue"),
+    ("pacing.storage", "sqlite", "pacing.storage: must be one of memory, redis"),
+    ("breaker.failure_ratio", 0, "breaker.failure_ratio: Expected `float` > 0.0"),
+    ("breaker.min_calls", 0, "breaker.min_calls: Expected `int` >= 1"),
+    ("breaker.window_s", "10s", "breaker.window_s: Expected `float`, got `str`"),
+    ("breaker.open_s", 3601, "breaker.open_s: Expected `float` <= 3600.0"),
+    ("redis.url", 6379, "redis.url: Expected `str | null`, got `int`"),
+    ("redis.username", 1, "redis.username: Expected `str | null`, got `int`"),
+    ("redis.password_file", 3, "redis.password_file: must be a path"),
+    ("redis.ca_file", 3, "redis.ca_file: must be a path"),
+    ("redis.key_prefix", "", "redis.key_prefix: Expected `str` of length >= 1"),
+    ("redis.timeout_s", 0, "redis.timeout_s: Expected `float` > 0.0"),
+    ("secrets.reload_interval_s", -1, "secrets.reload_interval_s: Expected `float` > 0.0"),
     ("apps.shop.provider", "fcm", "apps.shop.provider: must be one of xg"),
     ("apps.shop.platform", "all", "apps.shop.platform: must be one of android, ios"),
     ("apps.shop.base_url", 1, "apps.shop.base_url: Expected `str`, got `int`: put it in quotes"),
@@ -166,6 +217,9 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.max_queue", -1, "apps.shop.max_queue: Expected `int` >= 0"),
     ("apps.shop.overload_retry_after_s", 0, "apps.shop.overload_retry_after_s: Expected `float` > 0.0"),
     ("apps.shop.quota_retry_after_s", "1m", "apps.shop.quota_retry_after_s: Expected `float`, got `str`"),
+    ("apps.shop.quotas", [], "apps.shop.quotas: Expected `object | null`, got `array`"),
+    ("apps.shop.quotas", {"single": 5}, "apps.shop.quotas.single: Expected `str`, got `int`: put it in quotes"),
+    ("apps.shop.quotas", {5: "5/second"}, "apps.shop.quotas: the key 5 must be a text: put it in quotes"),
     ("apps.shop.max_response_bytes", 10, "apps.shop.max_response_bytes: Expected `int` >= 1024"),
     ("apps.shop.retry", 3, "apps.shop.retry: Expected `object`, got `int`"),
     ("apps.shop.retry.max_attempts", 11, "apps.shop.retry.max_attempts: Expected `int` <= 10"),
@@ -195,6 +249,37 @@ def test_table_of_wrong_values_has_every_key() -> None:
     keys |= {f"apps.shop.{key}" for key in AppConfig.__struct_fields__}
     keys |= {f"apps.shop.retry.{key}" for key in RETRY_DEFAULTS}
     assert keys == {row[0] for row in WRONG_TYPES}
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"idempotency": {"store": "sqlite"}},
+         "idempotency.sqlite_file: is required for idempotency.store sqlite"),
+        ({"idempotency": {"store": "redis"}}, "redis.url: is required for idempotency.store redis"),
+        ({"pacing": {"storage": "redis"}}, "redis.url: is required for pacing.storage redis"),
+        ({"redis": {"ca_file": "none.pem"}}, "redis.ca_file: no such file: none.pem"),
+        ({"redis": {"password_file": "none"}},
+         "redis.password_file: cannot read none: No such file or directory"),
+        *(({"redis": {"url": url}},
+           "redis.url: must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user")
+          for url in ("redis.example.com", "http://redis.example.com", "redis://user:word@redis.example.com",
+                      "redis://redis.example.com/zero", "redis://redis.example.com?db=1", "unix://redis.sock",
+                      "unix:///redis.sock?db=1", "redis://redis.example.com/0/1", "redis:///0", "unix:///")),
+    ],
+)  # fmt: skip
+def test_sections_that_need_each_other_are_checked(tmp_path: Path, sections: dict[str, Any], said: str) -> None:
+    assert refusal(tmp_path, {**sections, "apps": {"shop": APP}}) == said
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://redis.example.com", "redis://127.0.0.1:6379/0", "rediss://[::1]:6380/15", "unix:///run/redis.sock",
+     "redis://redis.example.com/"],
+)  # fmt: skip
+def test_addresses_of_redis(tmp_path: Path, url: str) -> None:
+    tree = {"redis": {"url": url}, "idempotency": {"store": "redis"}, "apps": {"shop": APP}}
+    assert load(write(tmp_path, tree), ENVIRONMENT).redis.url == url
 
 
 @pytest.mark.parametrize(

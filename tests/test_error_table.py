@@ -92,7 +92,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
     directory: Path = tmp_path_factory.mktemp("stage")
     async with Simulator() as vendor:
         retry = {"max_attempts": 3, "initial_backoff_s": 0.001, "max_backoff_s": 0.001, "budget_ratio": 1.0}
-        config = build_config(directory, vendor, app={"retry": retry})
+        # Refused for its quota, the app is paused: here so shortly that the next push waits for its end.
+        config = build_config(directory, vendor, app={"retry": retry, "quota_retry_after_s": 0.001})
         async with running_sidecar(config) as running:
             yield Stage(vendor, running)
 
@@ -212,10 +213,13 @@ async def test_status_goes_before_success(stage: Stage, status: int) -> None:
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("soon", 60), (None, 60), ("9" * 400, 86_400)])
-async def test_spent_quota_says_when_and_whose(stage: Stage, header: str | None, seconds: int) -> None:
-    headers = {} if header is None else {"Retry-After": header}
-    failure, calls = await stage.fail(answered(429, headers=headers), android())
-    assert (verdict(failure), calls) == (BY_STATUS[429], 1)
+@pytest.mark.asyncio(loop_scope="function")
+async def test_spent_quota_says_when_and_whose_and_pauses_the_app(
+    running: Running, vendor: Simulator, header: str | None, seconds: int
+) -> None:
+    vendor.script(answered(429, headers={} if header is None else {"Retry-After": header}))
+    failure = await running.fail()
+    assert (verdict(failure), vendor.received) == (BY_STATUS[429], 1)
     assert details(failure) == ["ErrorInfo", "RetryInfo", "QuotaFailure"]
     assert failure.status is not None
     retry, quota = RetryInfo(), QuotaFailure()
@@ -223,6 +227,12 @@ async def test_spent_quota_says_when_and_whose(stage: Stage, header: str | None,
     assert failure.status.details[2].Unpack(quota)
     assert retry.retry_delay.seconds == seconds
     assert [violation.subject for violation in quota.violations] == ["app:shop"]
+    vendor.clear_faults()
+    paused = await running.fail(timeout_s=3)
+    assert (verdict(paused), vendor.received) == (BY_STATUS[429], 1)
+    assert paused.status is not None
+    assert paused.status.details[1].Unpack(retry)
+    assert seconds - 5 < retry.retry_delay.ToMilliseconds() / 1000 <= seconds
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sidecar import errors
 from sidecar.errors import (
     CallCancelled,
     DeadlineExceeded,
+    EarlierFailure,
     InvalidRequest,
     MessageTooLarge,
     NotSent,
@@ -20,9 +21,11 @@ from sidecar.errors import (
     PushError,
     QuotaExceeded,
     Reason,
+    RequestIdReused,
     Sent,
     ShuttingDown,
     SidecarBug,
+    StoreUnavailable,
     UnknownApp,
     VendorAnswer,
     VendorBusy,
@@ -34,7 +37,7 @@ from sidecar.errors import (
 DOCS = Path(__file__).parents[1] / "docs" / "errors.md"
 
 # In the contract for what comes later.
-NOT_YET = {"STORE_UNAVAILABLE", "REQUEST_ID_REUSED", "CALLER_NOT_ALLOWED"}
+NOT_YET = {"CALLER_NOT_ALLOWED"}
 
 REFUSALS = {
     "VENDOR_REJECTED", "CREDENTIALS_REFUSED", "CERTIFICATE_INVALID", "APP_NOT_REGISTERED", "ENDPOINT_REFUSED",
@@ -56,10 +59,14 @@ ERRORS: list[tuple[PushError, str, str]] = [
     (VendorBusy("busy"), "VENDOR_BUSY", "no"),
     (NotSent("not sent", cause="connect"), "NOT_SENT", "no"),
     (ShuttingDown("stopping"), "SHUTTING_DOWN", "no"),
+    (StoreUnavailable("no answer"), "STORE_UNAVAILABLE", "no"),
+    (RequestIdReused("other content"), "REQUEST_ID_REUSED", "no"),
     (Overloaded("full", retry_after_s=1), "OVERLOADED", "no"),
+    (Overloaded("too many wait", retry_after_s=1, sent=Sent.MAYBE), "OVERLOADED", "maybe"),
     (QuotaExceeded("spent", subject="app:shop", retry_after_s=1), "QUOTA_EXCEEDED", "no"),
     (OutcomeUnknown("unknown", cause="reset"), "OUTCOME_UNKNOWN", "maybe"),
     (VendorInternal("failed"), "VENDOR_INTERNAL", "maybe"),
+    (EarlierFailure(Reason.VENDOR_INTERNAL, "failed", attempts=0, vendor=ANSWER), "VENDOR_INTERNAL", "maybe"),
     (DeadlineExceeded("early", sent=Sent.NO), "DEADLINE", "no"),
     (DeadlineExceeded("late", sent=Sent.MAYBE), "DEADLINE", "maybe"),
     (CallCancelled(sent=Sent.NO), "CANCELLED", "no"),

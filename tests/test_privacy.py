@@ -8,6 +8,9 @@ import asyncio
 import base64
 import json
 import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,8 @@ CONTENT = "zqcontent\nsecond line"
 TAG = "zqtag"
 VALUE = "zqvalue"
 KEY = "zqkey"
-WORDS = ("zqtoken", "zqaccount", "zqtitle", "zqcontent", "zqtag", "zqvalue", "zqkey", "zqmeta", "zqheader")
+REQUEST_ID = "zqrequest-1"
+WORDS = ("zqrequest", "zqtoken", "zqaccount", "zqtitle", "zqcontent", "zqtag", "zqvalue", "zqkey", "zqmeta", "zqheader")
 METADATA = (("x-user", "zqmeta"), ("push-sidecar-trace", "1"))
 
 # Libraries log metadata that is no text, with its value.
@@ -165,7 +169,19 @@ class Seen:
             raise AssertionError("it did not fail")
 
 
-async def run_everything(seen: Seen, push: Any, vendor: Simulator) -> None:
+@contextmanager
+def no_store(directory: Path) -> Iterator[None]:
+    """Keep the sidecar from its store of request ids."""
+    other = sqlite3.connect(directory / "ids.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def run_everything(seen: Seen, push: Any, vendor: Simulator, directory: Path) -> None:
     for request in SUCCEEDING:
         call = push(request, timeout=10, metadata=METADATA)
         await call
@@ -174,6 +190,17 @@ async def run_everything(seen: Seen, push: Any, vendor: Simulator) -> None:
         script(vendor, request)
         await seen.failing(push(request, timeout=10, metadata=METADATA))
     vendor.clear_faults()
+
+    # A request id: pushed, given again, an error given again, used for other content, and no store.
+    first = await push(note(request_id=REQUEST_ID), timeout=10, metadata=METADATA)
+    again = await push(note(request_id=REQUEST_ID), timeout=10, metadata=METADATA)
+    assert (again.push_id, again.replayed) == (first.push_id, True)
+    await seen.failing(push(note(request_id=REQUEST_ID, seq=1), timeout=10, metadata=METADATA))
+    for _ in range(2):
+        unknown = note(token="fault-half-body:zqtoken", request_id="zqrequest-2")
+        await seen.failing(push(unknown, timeout=10, metadata=METADATA))
+    with no_store(directory):
+        await seen.failing(push(note(request_id="zqrequest-3"), timeout=10, metadata=METADATA))
 
     # The deadline, a hang-up, and no room.
     await seen.failing(push(note(token="fault-latency-0.3:zqtoken"), timeout=0.1, metadata=METADATA))
@@ -198,7 +225,13 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
     credentials = base64.b64encode(f"{vendor.android.app_id}:{secret}".encode()).decode()
     config = write_config(
         tmp_path, vendor, apps={"narrow": {"max_in_flight": 1, "max_queue": 0}}, log={"level": "debug"},
-        app={"max_in_flight": 2, "retry": {"initial_backoff_s": 0.01, "max_backoff_s": 0.01}},
+        app={
+            "max_in_flight": 2,
+            "retry": {"initial_backoff_s": 0.01, "max_backoff_s": 0.01},
+            "quota_retry_after_s": 0.001,  # what is refused for its quota pauses the app
+            "quotas": {},
+        },
+        idempotency={"store": "sqlite", "sqlite_file": str(tmp_path / "ids.db")},
     )  # fmt: skip
     with grpc_collector() as collector:
         environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
@@ -206,11 +239,11 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
             line = await process.wait_for("serving")
             async with grpc.aio.insecure_channel(line["grpc"], (("grpc.enable_retries", 0),)) as channel:
                 push = PushServiceStub(channel).Push
-                await run_everything(seen, lambda request, **rest: push(named(request), **rest), vendor)
+                await run_everything(seen, lambda request, **rest: push(named(request), **rest), vendor, tmp_path)
                 for metadata in NO_TEXT:
                     assert b"grpc-status" in await raw_push(line["grpc"], named(note()).SerializeToString(), *metadata)
-                async with aiohttp.ClientSession() as session, session.get(f"http://{line['admin']}/metrics") as answer:
-                    metrics = await answer.text()
+                async with aiohttp.ClientSession(f"http://{line['admin']}") as session:
+                    metrics, status = [await (await session.get(page)).text() for page in ("/metrics", "/statusz")]
                 await stop_with_one_waiting(seen, push, vendor, process, line["admin"])
             assert await process.wait() == 0
         log = repr(process.lines) + process.text
@@ -224,7 +257,8 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
     assert len(libraries) == len({(line["logger"], line["event"]) for line in libraries})
     spans = collector.raw.decode("utf-8", "replace")
     errors = "\n".join(seen.texts)
-    shown = {"log": log, "spans": spans, "metrics": metrics, "errors": errors, "configuration": repr(load(config, {}))}
+    shown = {"log": log, "spans": spans, "metrics": metrics, "errors": errors, "status": status}
+    shown["configuration"] = repr(load(config, {}))
     for name, text in shown.items():
         assert "shop" in text, f"{name} is empty"
         assert secret not in text, f"the secret key is in the {name}"

@@ -1,48 +1,155 @@
-"""Builds the lane of one app from its configuration."""
+"""Builds what every vendor call goes through: what the apps share, and the lane of each from its configuration."""
 
 import ssl
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from urllib.parse import urlsplit
 
-from sidecar.config import AppConfig, ConfigError
+from sidecar.config import AppConfig, Config, ConfigError
 from sidecar.delivery.admission import Admission
+from sidecar.delivery.breaker import Breaker, State
+from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
+from sidecar.delivery.pacing import Pacer
+from sidecar.delivery.quota import Limiter, Quota, read_quotas
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
+from sidecar.stores.build import build_redis_of, build_store
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
 from sidecar.transport.pool import build_tls_context, build_transport
 
+# A vendor call is over when its total limit is; so long its answer may then take to be recorded, in seconds.
+SETTLE_SLACK_S = 2.0
 
-def build_lane(name: str, app: AppConfig, path: str, metrics: Metrics) -> Lane:
-    """Build a lane that posts to `path` below the app's base URL. Call it on the event loop that will serve.
+_BREAKER_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
-    Raises `ConfigError` when the app's `ca_file` cannot be used.
-    """
-    transport = build_transport(
-        max_connections=app.max_in_flight,
-        keepalive_idle_s=app.keepalive_idle_s,
-        tls=tls_context(name, app),
-        proxy=app.proxy,
-    )
-    limits = Limits(
-        connect_timeout_s=app.connect_timeout_s,
-        read_timeout_s=app.read_timeout_s,
-        total_timeout_s=app.total_timeout_s,
-        max_response_bytes=app.max_response_bytes,
-    )
-    return Lane(
-        app=name,
-        path=path,
-        client=VendorClient(transport, app.base_url.rstrip("/") + path, limits),
-        admission=Admission(
+
+class Delivery:
+    """What all apps share: the store of request ids, the counter of quotas, and one breaker a vendor host."""
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        redis, key_prefix = build_redis_of(config), config.redis.key_prefix
+        self._redis = redis
+        self._store = build_store(config.idempotency, redis, key_prefix)
+        self._limiter = Limiter(redis if config.pacing.storage == "redis" else None, key_prefix)
+        self._breakers: dict[object, Breaker] = {}
+        self._status: dict[str, Callable[[], dict[str, object]]] = {}
+
+    async def start(self) -> None:
+        """Make the store ready.
+
+        Raises `ConfigError` for what will not mend itself.
+        """
+        await self._store.start()
+
+    async def aclose(self) -> None:
+        """Close the store, after the lanes that use it."""
+        await self._store.aclose()
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    def build_lane(self, name: str, app: AppConfig, path: str, quotas: tuple[Quota, ...]) -> Lane:
+        """Build a lane that posts to `path` below the app's base URL. Call it on the event loop that will serve.
+
+        Raises `ConfigError` when the app's `ca_file` cannot be used.
+        """
+        transport = build_transport(
+            max_connections=app.max_in_flight,
+            keepalive_idle_s=app.keepalive_idle_s,
+            tls=tls_context(name, app),
+            proxy=app.proxy,
+        )
+        limits = Limits(
+            connect_timeout_s=app.connect_timeout_s,
+            read_timeout_s=app.read_timeout_s,
+            total_timeout_s=app.total_timeout_s,
+            max_response_bytes=app.max_response_bytes,
+        )
+        client = VendorClient(transport, app.base_url.rstrip("/") + path, limits)
+        admission = Admission(
             max_in_flight=app.max_in_flight, max_queue=app.max_queue, retry_after_s=app.overload_retry_after_s
-        ),
-        policy=RetryPolicy(
-            max_attempts=app.retry.max_attempts,
-            initial_backoff_s=app.retry.initial_backoff_s,
-            max_backoff_s=app.retry.max_backoff_s,
-        ),
-        budget=RetryBudget(app.retry.budget_ratio),
-        metrics=metrics,
-    )
+        )
+        pacer = Pacer(
+            app=name,
+            subject=_subject(app),
+            quotas=quotas,
+            limiter=self._limiter,
+            max_waiting=app.max_queue,
+            overload_retry_after_s=app.overload_retry_after_s,
+            metrics=self._metrics,
+        )
+        breaker = self._breaker_of(app)
+        host = f"{client.host}:{client.port}"
+        self._metrics.breaker_state.labels(name, host).set_function(lambda: _BREAKER_STATES[breaker.state])
+        self._status[name] = lambda: {
+            "in_flight": admission.in_flight,
+            "queued": admission.queued,
+            "paused_s": dict(pacer.paused_for_s),
+            "breaker": {"host": host, "state": breaker.state.value, "retry_after_s": round(breaker.retry_after_s, 3)},
+        }
+        return Lane(
+            app=name,
+            path=path,
+            client=client,
+            pacer=pacer,
+            admission=admission,
+            breaker=breaker,
+            policy=RetryPolicy(
+                max_attempts=app.retry.max_attempts,
+                initial_backoff_s=app.retry.initial_backoff_s,
+                max_backoff_s=app.retry.max_backoff_s,
+            ),
+            budget=RetryBudget(app.retry.budget_ratio),
+            metrics=self._metrics,
+        )
+
+    def build_request_ids(self, name: str, app: AppConfig) -> Idempotency:
+        """Build the request ids of an app."""
+        idempotency = self._config.idempotency
+        return Idempotency(
+            app=name,
+            store=self._store,
+            lease_s=idempotency.lease_s,
+            sending_lease_s=app.total_timeout_s + SETTLE_SLACK_S,
+            goes_on_without_store=idempotency.on_store_failure == "continue",
+            max_waiting=app.max_in_flight + app.max_queue,
+            retry_after_s=app.overload_retry_after_s,
+            metrics=self._metrics,
+        )
+
+    def status(self) -> Mapping[str, dict[str, object]]:
+        """Return what can be seen of each app at this moment, by its name."""
+        return {name: status() for name, status in self._status.items()}
+
+    def _breaker_of(self, app: AppConfig) -> Breaker:
+        """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way."""
+        url = urlsplit(app.base_url)
+        way = (url.hostname, url.port, app.proxy, app.ca_file)
+        config = self._config.breaker
+        return self._breakers.setdefault(
+            way,
+            Breaker(
+                failure_ratio=config.failure_ratio,
+                min_calls=config.min_calls,
+                window_s=config.window_s,
+                open_s=config.open_s,
+            ),
+        )
+
+
+def quotas_of(
+    name: str, app: AppConfig, documented: Mapping[str, str], classes: Mapping[str, str]
+) -> tuple[Quota, ...]:
+    """Return the quotas of an app: the configured ones, else those that the vendor documents.
+
+    Raises `ConfigError`.
+    """
+    try:
+        return tuple(read_quotas(documented if app.quotas is None else app.quotas, classes.values()))
+    except ValueError as error:
+        raise ConfigError(f"apps.{name}.quotas.{error}") from None
 
 
 def tls_context(name: str, app: AppConfig) -> ssl.SSLContext:
@@ -54,3 +161,9 @@ def tls_context(name: str, app: AppConfig) -> ssl.SSLContext:
         return build_tls_context(app.ca_file)
     except OSError as error:
         raise ConfigError(f"apps.{name}.ca_file: cannot be used: {error.strerror or error}") from None
+
+
+def _subject(app: AppConfig) -> str:
+    """Return whose quota it is at the vendor, as a hash: apps that share an account share its quotas."""
+    url = urlsplit(app.base_url)
+    return blake2b(f"{app.provider}\0{url.netloc}\0{app.app_id}".encode(), digest_size=16).hexdigest()

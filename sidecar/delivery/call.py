@@ -5,19 +5,37 @@ providers and delivery use it; nobody here knows gRPC.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from sidecar.delivery.deadline import Deadline
 from sidecar.errors import Sent
 from sidecar.telemetry.tracing import CallTrace
 
 
+class Withheld(Exception):  # a turn of events, not an error of its own
+    """This attempt may not be made now: nothing was sent for it."""
+
+
+class Claim(Protocol):
+    """The hold of a call on its request id."""
+
+    async def begin_sending(self) -> None:
+        """Step to *sending*; raises `Withheld` or `PushError` when the call may not be sent."""
+        ...
+
+    async def settle(self, outcome: Any) -> None:
+        """Record what became of the call: the provider's response, or a `PushError`."""
+        ...
+
+
 class Call:
     """A call in progress.
 
-    `app` and `audience` label the call's telemetry; the provider sets them as soon as it knows them.
+    `app` and `audience` label the call's telemetry; the provider sets them as soon as it knows them. `claim` is set
+    while the call holds a request id.
     """
 
-    __slots__ = ("_commit", "app", "audience", "deadline", "provider", "sent", "trace")
+    __slots__ = ("_commit", "app", "audience", "claim", "deadline", "provider", "replayed", "sent", "trace")
 
     def __init__(self, *, deadline: Deadline, trace: CallTrace, commit: Callable[[], Awaitable[None]]) -> None:
         self.deadline = deadline
@@ -26,13 +44,22 @@ class Call:
         self.app = ""
         self.audience = ""
         self.sent = Sent.NO
+        self.claim: Claim | None = None
+        self.replayed = False
         self._commit: Callable[[], Awaitable[None]] | None = commit
 
     async def before_first_byte(self) -> None:
-        """Tell the caller's gRPC library that the call is committed, so that none repeats it by itself; once a call.
+        """Do what must be done before the first byte of every attempt; when it fails, nothing may be sent.
 
-        Where that failed, or was cut short, it is tried again by the next attempt: without it nothing may be sent.
+        The request id steps to *sending*; then the caller's gRPC library is told that the call is committed, so that
+        none repeats it by itself, once a call: where that failed, or was cut short, the next attempt tries again.
+
+        Raises `Withheld` or `PushError` when the call may not be sent, and what the server raises for a caller who
+        is gone.
         """
+        if self.claim is not None:
+            await self.claim.begin_sending()
         if self._commit is not None:
             await self._commit()
             self._commit = None
+        self.sent = Sent.MAYBE

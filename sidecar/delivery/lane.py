@@ -1,8 +1,8 @@
-"""One app's way to its vendor: a place in flight, attempts in turn, and what happens when the caller goes first.
+"""One app's way to its vendor: quota, a place in flight, attempts in turn, and what happens when the caller goes first.
 
 Until the first byte of the body, the caller's deadline bounds every wait and his hang-up ends it. After it, the vendor
-call goes on by itself under the app's own limits: its answer is still read, logged and counted, and the connection
-stays whole.
+call goes on by itself under the app's own limits: its answer is still read, recorded, logged and counted, and the
+connection stays whole.
 """
 
 import asyncio
@@ -12,47 +12,40 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from sidecar.delivery.admission import Admission
-from sidecar.delivery.call import Call
+from sidecar.delivery.breaker import Breaker, Permit
+from sidecar.delivery.call import Call, Withheld
+from sidecar.delivery.pacing import PacedOut, Pacer
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
-from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, Sent, SidecarBug
+from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, QuotaExceeded, Sent, SidecarBug
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import end_attempt
 from sidecar.transport.body import BodyStream
-from sidecar.transport.client import TransportFailure, VendorClient
+from sidecar.transport.client import EARLY_HEADERS, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
 from sidecar.transport.reply import Reply
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What is sent. `is_repeatable_when_busy`: the vendor's "could not create the task" may be tried again."""
+    """What is sent.
+
+    `call_class` is what the vendor's quotas are for. `is_repeatable_when_busy`: the vendor's "could not create the
+    task" may be tried again.
+    """
 
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    call_class: str
     is_repeatable_when_busy: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered(Generic[T]):
-    """What `read` made of the vendor's answer. `elapsed_s` is the vendor's time for the last attempt."""
-
-    answer: T
-    attempts: int
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered(Generic[T]):
-    answer: T
-    elapsed_s: float
 
 
 class Lane:
@@ -64,7 +57,9 @@ class Lane:
         app: str,
         path: str,
         client: VendorClient,
+        pacer: Pacer,
         admission: Admission,
+        breaker: Breaker,
         policy: RetryPolicy,
         budget: RetryBudget,
         metrics: Metrics,
@@ -81,56 +76,76 @@ class Lane:
             names.SERVER_PORT: client.port,
         }
         self._client = client
+        self._pacer = pacer
         self._admission = admission
+        self._breaker = breaker
         self._policy = policy
         self._budget = budget
         self._metrics = metrics
         self._sleep = sleep
         self._random = random
-        self._running: set[asyncio.Task[object]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
         self._pauses: set[asyncio.Future[None]] = set()
         # To look a child up by its labels costs as much as to count with it.
         self._vendor_duration = cache(lambda status: metrics.vendor_duration.labels(app, status))
         self._retries = metrics.retries.labels(app)
         self._queue_wait = metrics.queue_wait.labels(app)
+        self._breaker_refusals = metrics.breaker_refusals.labels(app)
         metrics.in_flight.labels(app).set_function(lambda: admission.in_flight)
         metrics.queued.labels(app).set_function(lambda: admission.queued)
 
-    async def deliver(self, call: Call, outgoing: Outgoing, read: Callable[[Reply], T]) -> Delivered[T]:
-        """Send until it is answered, refused, or out of time; `read` turns a reply into an answer or a PushError.
+    async def deliver(self, call: Call, outgoing: Outgoing, read: Callable[[Reply, int], T]) -> T:
+        """Send until it is answered, refused, or out of time; returns what `read` makes of the answer.
 
-        Raises a `PushError` whose `sent` is a proof, or `CancelledError` when the caller hung up.
+        `read` takes the reply and the number of the attempt, and returns an answer or raises a `PushError`.
+
+        Raises a `PushError` whose `sent` is a proof, `Withheld` when the call lost its claim, or `CancelledError` when
+        the caller hung up.
         """
-        await self._enter(call)
-        self._budget.deposit()
-        attempt = 0
-        task: asyncio.Task[_Answered[T]] | None = None
+        attempts = _Attempts()
         try:
             while True:
-                attempt += 1
-                stream = BodyStream(outgoing.body, self._commit_hook(call))
-                task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempt))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._refuse_when_open(self._breaker.check)
+                if self._pacer.must_wait(outgoing.call_class):
+                    await self._pacer.wait(call, outgoing.call_class)
+                await self._enter(call)
                 try:
-                    done = await self._wait(call, task, stream)
-                except PushError as error:
-                    error.attempts = attempt
-                    wait_s = self._next_wait_s(call, error, outgoing, attempt)
-                    if wait_s is None:
-                        raise
-                    if not await self._back_off(call, wait_s):
-                        raise
-                else:
-                    return Delivered(done.answer, attempt, done.elapsed_s)
-        finally:
-            if task is None or task.done():
-                self._admission.leave()
-            else:
-                task.add_done_callback(lambda _: self._admission.leave())
+                    return await self._send(call, outgoing, read, attempts)
+                except PacedOut:
+                    call.sent = Sent.NO
+                finally:
+                    self._leave(attempts.last)
+        except PushError as error:
+            error.attempts = attempts.made
+            raise
+
+    async def _send(self, call: Call, outgoing: Outgoing, read: Callable[[Reply, int], T], attempts: "_Attempts") -> T:
+        """Make attempts while the call holds its place."""
+        while True:
+            permit = self._refuse_when_open(self._breaker.admit)
+            if attempts.last is None:
+                self._budget.deposit()
+            attempts.made += 1
+            stream = BodyStream(outgoing.body, self._commit_hook(call, outgoing))
+            task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempts.made, permit))
+            attempts.last = task
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            # A task that is cancelled before its first step has learned nothing.
+            task.add_done_callback(lambda _, permit=permit: permit.report(reached=None))  # type: ignore[misc]
+            try:
+                return await self._wait(call, task, stream, attempts.made)
+            except Withheld:
+                attempts.made -= 1
+                raise
+            except PushError as error:
+                wait_s = self._next_wait_s(call, error, outgoing, attempts.made)
+                if wait_s is None or not await self._back_off(call, wait_s):
+                    raise
 
     def close(self) -> None:
         """Refuse what waits for a place, and whatever comes; make no attempt after those that are under way."""
+        self._pacer.close()
         self._admission.close()
         for pause in self._pauses:
             pause.cancel()
@@ -152,77 +167,124 @@ class Lane:
             self._queue_wait.observe(time.perf_counter() - started)
             call.trace.add_wait(names.SPAN_ADMISSION_WAIT, started_ns)
 
-    def _commit_hook(self, call: Call) -> Callable[[], Awaitable[None]]:
+    def _leave(self, last: "asyncio.Task[Any] | None") -> None:
+        """Give the place back, when a vendor call that goes on without its caller has ended."""
+        if last is None or last.done():
+            self._admission.leave()
+        else:
+            last.add_done_callback(lambda _: self._admission.leave())
+
+    def _refuse_when_open(self, ask: Callable[[], R]) -> R:
+        try:
+            return ask()
+        except NotSent:
+            self._breaker_refusals.inc()
+            raise
+
+    def _commit_hook(self, call: Call, outgoing: Outgoing) -> Callable[[], Awaitable[None]]:
         async def before_first_byte() -> None:
+            if self._pacer.is_paced(outgoing.call_class):
+                await self._pacer.take(outgoing.call_class)
             await call.before_first_byte()
             call.sent = Sent.MAYBE
 
         return before_first_byte
 
-    async def _wait(self, call: Call, task: "asyncio.Task[_Answered[T]]", stream: BodyStream) -> _Answered[T]:
+    async def _wait(self, call: Call, task: "asyncio.Task[T]", stream: BodyStream, attempt: int) -> T:
         """Wait for an attempt, at most until the caller must be answered."""
         try:
             await asyncio.wait({task}, timeout=max(0.0, call.deadline.remaining_s()))
         except asyncio.CancelledError:
-            self._abandon(call, task, stream)
+            self._abandon(call, task, stream, attempt)
             raise
         if task.done():
             if task.cancelled():  # by nobody here: the caller's own hang-up is raised above
                 raise _failure_error("cancelled", was_asked=not stream.revoke())
             return task.result()
-        sent = self._abandon(call, task, stream)
+        sent = self._abandon(call, task, stream, attempt)
         if sent is Sent.NO:
             raise DeadlineExceeded("the deadline came before the push was sent", sent=sent)
         raise DeadlineExceeded("the deadline came before the vendor's answer: the push may have gone out", sent=sent)
 
-    def _abandon(self, call: Call, task: "asyncio.Task[_Answered[T]]", stream: BodyStream) -> Sent:
+    def _abandon(self, call: Call, task: "asyncio.Task[T]", stream: BodyStream, attempt: int) -> Sent:
         """Leave an attempt: end it if nothing was sent, else let it go on and have its answer recorded."""
         if stream.revoke():
             task.cancel()
             task.add_done_callback(_consume)
             call.sent = Sent.NO
             return Sent.NO
-        task.add_done_callback(lambda done: self._record_late(call, done))
+        task.add_done_callback(lambda done: self._record_late(call, done, attempt))
         return Sent.MAYBE
 
-    def _record_late(self, call: Call, task: "asyncio.Task[_Answered[T]]") -> None:
-        error = OutcomeUnknown("cancelled", cause="cancelled") if task.cancelled() else task.exception()
-        reason = error.reason.value if isinstance(error, PushError) else "SIDECAR_BUG" if error else "OK"
+    def _record_late(self, call: Call, task: "asyncio.Task[T]", attempt: int) -> None:
+        """Record the end of a vendor call whose caller has gone."""
+        outcome: Any
+        if task.cancelled():
+            outcome = OutcomeUnknown("cancelled", cause="cancelled")
+        elif (error := task.exception()) is not None:
+            outcome = error if isinstance(error, PushError) else SidecarBug(type(error).__name__, sent=Sent.MAYBE)
+        else:
+            outcome = task.result()
+        reason = "OK"
+        if isinstance(outcome, PushError):
+            outcome.attempts, reason = attempt, outcome.reason.value
         self._metrics.late_answers.labels(self._app, reason).inc()
         _log.warning(
             "late vendor answer",
             extra={"app": self._app, "reason": reason, "audience": call.audience, **call.trace.ids},
         )
+        if call.claim is not None:
+            settling = asyncio.ensure_future(call.claim.settle(outcome))
+            self._running.add(settling)
+            settling.add_done_callback(self._running.discard)
 
     async def _attempt(
-        self, call: Call, outgoing: Outgoing, stream: BodyStream, read: Callable[[Reply], T], attempt: int
-    ) -> _Answered[T]:
+        self,
+        call: Call,
+        outgoing: Outgoing,
+        stream: BodyStream,
+        read: Callable[[Reply, int], T],
+        attempt: int,
+        permit: Permit,
+    ) -> T:
         span = call.trace.start_attempt(self._span_name, self._span_attributes, resend_count=attempt - 1)
         started = time.perf_counter()
         attributes: dict[str, str | int | bool] = {}
         notes = ConnectionNotes()
         status = 0
         is_error = True
+        was_reached: bool | None = None
         try:
             reply = await self._client.post(outgoing.headers, stream, len(outgoing.body), notes)
+            was_reached = True
             status = attributes[names.HTTP_RESPONSE_STATUS_CODE] = reply.status
-            answer = read(reply)
+            answer = read(reply, attempt)
             is_error = False
         except TransportFailure as failure:
+            if isinstance(stream.refusal, Withheld | PushError):
+                attributes[names.ERROR_TYPE] = "withheld"
+                raise stream.refusal from None
+            was_reached = _was_reached(failure.cause)
             attributes[names.ERROR_TYPE] = failure.cause
             self._metrics.attempt_failures.labels(self._app, failure.cause).inc()
             raise _failure_error(failure.cause, was_asked=stream.was_asked) from failure
         except PushError as error:
             attributes[names.ERROR_TYPE] = error.reason.value
+            if isinstance(error, QuotaExceeded):
+                self._pacer.slow_down(outgoing.call_class, error.retry_after_s)
             raise
         except asyncio.CancelledError:
             attributes[names.ERROR_TYPE] = "cancelled"
+            # The caller left; a vendor that had no connection for us for so long is to blame, not his haste.
+            is_long = time.perf_counter() - started >= self._client.connect_timeout_s / 2
+            was_reached = False if is_long and not stream.has_connection else None
             raise
         except Exception as error:
             attributes[names.ERROR_TYPE] = type(error).__name__
             _log.exception("bug while reading an answer", extra={"app": self._app, **call.trace.ids})
             raise SidecarBug(type(error).__name__, sent=Sent.MAYBE if stream.was_asked else Sent.NO) from error
         finally:
+            permit.report(reached=was_reached)
             self._vendor_duration(status).observe(time.perf_counter() - started, call.trace.exemplar)
             if span.is_recording():
                 attributes[names.CONNECTION_REUSED] = notes.is_reused
@@ -230,7 +292,7 @@ class Lane:
                 if stream.was_asked:
                     events = sorted([*events, (names.EVENT_BODY_SENT, stream.asked_at_ns)], key=lambda event: event[1])
                 end_attempt(span, attributes, events, is_error=is_error)
-        return _Answered(answer, reply.elapsed_s)
+        return answer
 
     def _next_wait_s(self, call: Call, error: PushError, outgoing: Outgoing, attempt: int) -> float | None:
         wait_s = self._policy.next_wait_s(
@@ -259,6 +321,25 @@ class Lane:
             self._pauses.discard(pause)
         call.trace.add_wait(names.SPAN_RETRY_BACKOFF, started_ns)
         return not self._admission.is_closed
+
+
+class _Attempts:
+    """The vendor calls of one push: how many were made, and the last."""
+
+    __slots__ = ("last", "made")
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.last: asyncio.Task[Any] | None = None
+
+
+# Failures that say nothing of whether the vendor can be reached and answers: an old connection that it closed, and
+# answers that are none.
+_SAY_NOTHING = frozenset({"idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid"})
+
+
+def _was_reached(cause: str) -> bool | None:
+    return None if cause in _SAY_NOTHING or cause == EARLY_HEADERS else False
 
 
 def _consume(task: "asyncio.Task[T]") -> None:

@@ -1,12 +1,13 @@
 """The contract of a provider: what the server needs to know of a vendor, and nothing more."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
 
 from sidecar.delivery.call import Call
+from sidecar.secrets import WatchedSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,11 @@ class Provider(Protocol):
     @property
     def services(self) -> Mapping[str, Mapping[str, Method]]:
         """Full service name -> method name -> method."""
+        ...
+
+    @property
+    def secrets(self) -> Sequence[WatchedSecret]:
+        """The files of secrets that are watched."""
         ...
 
     def stop(self) -> None:

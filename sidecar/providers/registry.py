@@ -3,20 +3,19 @@
 from collections.abc import Mapping
 
 from sidecar.config import AppConfig, Config
-from sidecar.delivery.build import tls_context
+from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.provider import Provider
 from sidecar.providers.xg import build as xg
-from sidecar.telemetry.metrics import Metrics
 
 _BUILDERS = {"xg": xg}
 
 
-def build_providers(config: Config, metrics: Metrics, environment: Mapping[str, str]) -> list[Provider]:
+def build_providers(config: Config, delivery: Delivery, environment: Mapping[str, str]) -> list[Provider]:
     """Build every provider that an app uses.
 
     Raises `ConfigError`.
     """
-    return [_BUILDERS[name].build(apps, metrics, environment) for name, apps in _apps_by_provider(config).items()]
+    return [_BUILDERS[name].build(apps, delivery, environment) for name, apps in _apps_by_provider(config).items()]
 
 
 def check_app(name: str, app: AppConfig) -> None:

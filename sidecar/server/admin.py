@@ -1,8 +1,13 @@
-"""The operators' HTTP: `/metrics`, `/healthz` (alive), `/readyz` (takes new calls)."""
+"""The operators' HTTP: metrics, two probes and a status, all to be read only.
+
+What the status says is the composition root's; nothing of a caller or a push is shown here.
+"""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -13,18 +18,46 @@ from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
 # How long a request in progress may hold the stop.
 STOP_TIMEOUT_S = 1.0
 
+PAGES = """\
+/metrics  metrics, for Prometheus (OpenMetrics)
+/healthz  200 while the process is alive
+/readyz   200 while new calls are taken, else 503
+/statusz  each app at this moment (JSON)
+"""
+
+
+@web.middleware
+async def _list_pages(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer what is not found with what can be."""
+    try:
+        return await handler(request)
+    except web.HTTPNotFound:
+        return web.Response(text=PAGES, status=404)
+
 
 class AdminServer:
     """Serves them. `address` is where it really listens."""
 
-    def __init__(self, config: AdminConfig, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        config: AdminConfig,
+        metrics: Metrics,
+        is_ready: Callable[[], bool],
+        *,
+        status: Callable[[], Mapping[str, object]],
+    ) -> None:
         self._listen = config.listen
         self._metrics = metrics
         self._is_ready = is_ready
-        application = web.Application()
+        self._status = status
+        application = web.Application(middlewares=[_list_pages])
+        application.router.add_get("/", self._get_pages)
         application.router.add_get("/metrics", self._get_metrics)
         application.router.add_get("/healthz", self._get_health)
         application.router.add_get("/readyz", self._get_readiness)
+        application.router.add_get("/statusz", self._get_status)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
         self.address = config.listen
 
@@ -47,6 +80,9 @@ class AdminServer:
             async with asyncio.timeout(2 * STOP_TIMEOUT_S):
                 await self._runner.cleanup()
 
+    async def _get_pages(self, _request: web.Request) -> web.Response:
+        return web.Response(text=PAGES)
+
     async def _get_metrics(self, _request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.exposition(), headers={"content-type": CONTENT_TYPE})
 
@@ -57,3 +93,6 @@ class AdminServer:
         if self._is_ready():
             return web.json_response({"status": "ready"})
         return web.json_response({"status": "draining"}, status=503)
+
+    async def _get_status(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._status(), dumps=partial(json.dumps, indent=2))

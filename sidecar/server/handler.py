@@ -119,7 +119,10 @@ class UnaryHandler:
     def _finish(self, call: Call, error: PushError | None, started: float) -> Trailers:
         """Record what became of the call; returns the trailers that the caller asked for."""
         code = "OK" if error is None else code_of(error).name
-        reason, sent = ("OK", "yes") if error is None else (error.reason.value, str(error.sent))
+        if error is None:
+            reason, sent = "OK", "replayed" if call.replayed else "yes"
+        else:
+            reason, sent = error.reason.value, str(error.sent)
         duration_s = time.perf_counter() - started
         self._rpc_duration(code).observe(duration_s, call.trace.exemplar)
         self._pushes(call.app, call.provider, call.audience, reason, sent).inc()
@@ -132,12 +135,14 @@ class UnaryHandler:
 
 
 def _end_trace(call: Call, code: str, error: PushError | None) -> None:
-    attributes: dict[str, str | int] = {
+    attributes: dict[str, str | int | bool] = {
         names.RPC_RESPONSE_STATUS_CODE: code,
         names.PROVIDER: call.provider,
         names.APP: call.app,
         names.AUDIENCE: call.audience,
     }
+    if call.replayed:
+        attributes[names.REPLAYED] = True
     if error is not None:
         attributes |= {names.ERROR_TYPE: code, names.REASON: error.reason.value, names.SENT: str(error.sent)}
         if error.vendor is not None and error.vendor.code is not None:
@@ -164,6 +169,7 @@ def _log_failure(call: Call, error: PushError) -> None:
             "reason": error.reason.value,
             "sent": str(error.sent),
             "attempts": error.attempts,
+            "replayed": call.replayed,
             **call.trace.ids,
         },
     )

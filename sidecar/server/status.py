@@ -14,6 +14,7 @@ from google.rpc.status_pb2 import Status
 from sidecar.errors import (
     InvalidRequest,
     MessageTooLarge,
+    NotSent,
     Overloaded,
     PushError,
     QuotaExceeded,
@@ -45,12 +46,14 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.VENDOR_BUSY: grpc.StatusCode.UNAVAILABLE,
     Reason.NOT_SENT: grpc.StatusCode.UNAVAILABLE,
     Reason.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,
+    Reason.STORE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.OUTCOME_UNKNOWN: grpc.StatusCode.UNKNOWN,
     Reason.VENDOR_INTERNAL: grpc.StatusCode.INTERNAL,
     Reason.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.CANCELLED: grpc.StatusCode.CANCELLED,
+    Reason.REQUEST_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.SIDECAR_BUG: grpc.StatusCode.INTERNAL,
 }
 
@@ -93,7 +96,7 @@ def _error_info(error: PushError) -> details.ErrorInfo:
 
 
 def _details(error: PushError) -> list[Message]:
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | NotSent) and error.retry_after_s is not None:
         return [_retry_info(error.retry_after_s)]
     if isinstance(error, QuotaExceeded):
         violation = details.QuotaFailure.Violation(subject=error.subject, description=error.description)

@@ -47,7 +47,8 @@ class Metrics:
         )
         self.pushes = Counter(
             "push_sidecar_pushes",
-            "Pushes by what became of them. reason is OK or the reason of the error; sent is yes, no or maybe.",
+            "Pushes by what became of them. reason is OK or the reason of the error; sent is yes, no, maybe, or "
+            "replayed for an earlier call's OK that was given again.",
             ("app", "provider", "audience", "reason", "sent"),
             registry=self.registry,
         )
@@ -76,6 +77,62 @@ class Metrics:
             "push_sidecar_in_flight", "Pushes that hold a place in flight.", ("app",), registry=self.registry
         )
         self.queued = Gauge("push_sidecar_queued", "Pushes that wait for a place.", ("app",), registry=self.registry)
+        self.request_ids = Counter(
+            "push_sidecar_request_ids",
+            "Calls with a request_id, by what was found: new, replayed, waited (for a call in flight), reused (other "
+            "content), lost (taken over by another call), full, store_failed, unprotected (gone on without the store).",
+            ("app", "result"),
+            registry=self.registry,
+        )
+        self.store_failures = Counter(
+            "push_sidecar_store_failures",
+            "Steps that the store of request ids did not make, or did not confirm.",
+            ("step", "kind"),
+            registry=self.registry,
+        )
+        self.pacing_wait = Histogram(
+            "push_sidecar_pacing_wait_seconds",
+            "Time that calls waited for the vendor's quota.",
+            ("app",),
+            buckets=DURATION_BUCKETS,
+            registry=self.registry,
+        )
+        self.vendor_slowdowns = Counter(
+            "push_sidecar_vendor_slowdowns",
+            "Refusals of the vendor for its quota, each of which paused calls.",
+            ("app",),
+            registry=self.registry,
+        )
+        self.paused = Gauge(
+            "push_sidecar_paused_seconds",
+            "Time for which calls are still paused because the vendor refused for its quota; 0 is not paused.",
+            ("app", "classes"),
+            registry=self.registry,
+        )
+        self.limiter_failures = Counter(
+            "push_sidecar_limiter_failures",
+            "Calls that were not paced because their quota could not be counted.",
+            ("app", "kind"),
+            registry=self.registry,
+        )
+        self.breaker_state = Gauge(
+            "push_sidecar_breaker_state",
+            "The breaker of the app's vendor host: 0 closed, 1 half open, 2 open.",
+            ("app", "host"),
+            registry=self.registry,
+        )
+        self.breaker_refusals = Counter(
+            "push_sidecar_breaker_refusals",
+            "Calls that failed fast because the breaker was open.",
+            ("app",),
+            registry=self.registry,
+        )
+        self.secret_stale = Gauge(
+            "push_sidecar_secret_stale",
+            "1 while the file of the app's secret holds none that can be used, and the last good one is.",
+            ("app",),
+            registry=self.registry,
+        )
         Gauge("push_sidecar_build_info", "1.", ("version",), registry=self.registry).labels(version).set(1)
 
     def exposition(self) -> bytes:

@@ -24,10 +24,13 @@ AUDIENCE: Final = "push_sidecar.audience"
 REASON: Final = "push_sidecar.reason"
 SENT: Final = "push_sidecar.sent"
 VENDOR_CODE: Final = "push_sidecar.vendor_code"
+REPLAYED: Final = "push_sidecar.replayed"
 CONNECTION_REUSED: Final = "push_sidecar.connection_reused"
 
 # Spans of waiting, children of the server span.
 SPAN_ADMISSION_WAIT: Final = "admission wait"
+SPAN_PACING_WAIT: Final = "pacing wait"
+SPAN_REQUEST_ID_WAIT: Final = "request_id wait"
 SPAN_RETRY_BACKOFF: Final = "retry backoff"
 # Event of an attempt: from here on the push may have gone out.
 EVENT_BODY_SENT: Final = "request.body.sent"

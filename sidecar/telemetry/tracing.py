@@ -91,7 +91,7 @@ class CallTrace:
             span.set_attribute(names.HTTP_REQUEST_RESEND_COUNT, resend_count)
         return span
 
-    def end(self, attributes: Mapping[str, str | int], *, is_error: bool) -> None:
+    def end(self, attributes: Mapping[str, str | int | bool], *, is_error: bool) -> None:
         """End the server span."""
         if self.span.is_recording():
             self.span.set_attributes(attributes)

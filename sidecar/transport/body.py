@@ -18,7 +18,7 @@ class BodyStream(httpx.AsyncByteStream):
     """A body of one chunk, given out at most once.
 
     `before_first_byte` is awaited when the bytes are asked for, just before they may leave; when it raises, they do
-    not, and `was_refused` is true.
+    not, and `refusal` is what it raised.
     """
 
     def __init__(self, body: bytes, before_first_byte: Callable[[], Awaitable[None]]) -> None:
@@ -26,7 +26,9 @@ class BodyStream(httpx.AsyncByteStream):
         self._before_first_byte = before_first_byte
         self._is_revoked = False
         self._is_given = False
-        self.was_refused = False
+        self.refusal: Exception | None = None
+        # Called when the bytes are given out.
+        self.on_asked: Callable[[], None] | None = None
         self.was_asked = False
         self.asked_at = 0.0
         self.asked_at_ns = 0
@@ -42,14 +44,21 @@ class BodyStream(httpx.AsyncByteStream):
         self._is_given = True
         try:
             await self._before_first_byte()
-        except Exception:
-            self.was_refused = True
+        except Exception as error:
+            self.refusal = error
             raise
         if self._is_revoked:
             raise RevokedError
         self.was_asked = True
         self.asked_at, self.asked_at_ns = time.perf_counter(), time.time_ns()
+        if self.on_asked is not None:
+            self.on_asked()
         return self._body
+
+    @property
+    def has_connection(self) -> bool:
+        """Whether there was a connection to send it on."""
+        return self._is_given
 
     def revoke(self) -> bool:
         """Forbid the sending for good; false when it is too late to forbid."""

@@ -59,6 +59,11 @@ class VendorClient:
         return str(self._url)
 
     @property
+    def connect_timeout_s(self) -> float:
+        """Limit of getting a connection, in seconds."""
+        return self._limits.connect_timeout_s
+
+    @property
     def host(self) -> str:
         """The vendor's host name."""
         return self._url.host
@@ -96,7 +101,18 @@ class VendorClient:
             raise TransportFailure(_cause(error, notes, stream)) from error
 
     async def _exchange(self, request: httpx.Request, stream: BodyStream) -> Reply:
-        response = await self._transport.handle_async_request(request)
+        # The HTTP library's own limit of silence ends with an interim answer (1xx), and is not begun again.
+        silence = asyncio.timeout(None)
+        loop = asyncio.get_running_loop()
+        stream.on_asked = lambda: silence.reschedule(loop.time() + self._limits.read_timeout_s)
+        try:
+            async with silence:
+                response = await self._transport.handle_async_request(request)
+                silence.reschedule(None)
+        except TimeoutError:
+            if silence.expired():
+                raise TransportFailure("read_timeout") from None
+            raise
         try:
             if stream.revoke():
                 # It answers no request of ours.
@@ -142,7 +158,7 @@ def _cause(error: Exception, notes: ConnectionNotes, stream: BodyStream) -> str:
     """Name what happened, as far as it can be told."""
     if isinstance(error, TimeoutError):
         return "total_timeout"
-    if stream.was_refused:
+    if stream.refusal is not None:
         return EARLY_HEADERS
     if stream.was_asked and isinstance(error, httpx.ReadTimeout):
         return "read_timeout"

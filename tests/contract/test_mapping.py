@@ -38,7 +38,7 @@ DOCUMENTED: dict[str, str] = {
 SIZE_RULE = ("message", "message.max_size")
 
 # Fields that decide about the call and have no place in the body.
-NOT_SENT = {"app", "validate_only"}
+NOT_SENT = {"app", "validate_only", "request_id"}
 
 MISSING = object()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.delivery.lane import Delivered, Outgoing
+from sidecar.delivery.lane import Outgoing
 from sidecar.errors import (
     DeadlineExceeded,
     NotSent,
@@ -20,7 +20,7 @@ from sidecar.errors import (
     VendorBusy,
 )
 from sidecar.transport.reply import Reply
-from tests.support.fake_vendor import BODY, BUSY, Bench, Caller, Countdown, Step, answers, ask, raises, read
+from tests.support.fake_vendor import BODY, BUSY, SINGLE, Bench, Caller, Countdown, Step, answers, ask, raises
 from tests.support.raw_server import turns
 
 NOT_REACHED = raises(httpx.ConnectError("refused"), is_asked=False)
@@ -60,13 +60,6 @@ async def test_answer_is_read_and_the_place_given_back() -> None:
     assert bench.waits == []
     assert bench.admission.in_flight == 0
     assert bench.sample("http_client_request_duration_seconds_count", http_response_status_code="200") == 1
-
-
-async def test_elapsed_time_is_the_last_attempts() -> None:
-    bench = Bench([NOT_REACHED, answers()])
-    delivered: Delivered[str] = await bench.lane.deliver(Caller().call(), Outgoing({}, BODY, False), read)
-    assert delivered.attempts == 2
-    assert 0 < delivered.elapsed_s < 60
 
 
 async def test_not_sent_is_tried_again() -> None:
@@ -217,12 +210,12 @@ async def test_transport_that_still_runs_after_its_failure_cannot_send_any_more(
 
 
 async def test_bug_while_reading_the_answer_is_ours_and_maybe_sent(caplog: pytest.LogCaptureFixture) -> None:
-    def read_wrong(_reply: Reply) -> str:
+    def read_wrong(_reply: Reply, _attempt: int) -> str:
         raise LookupError("a target of the push")
 
     bench = Bench([answers()])
     with pytest.raises(SidecarBug) as bug:
-        await bench.lane.deliver(Caller().call(), Outgoing({}, BODY, True), read_wrong)
+        await bench.lane.deliver(Caller().call(), Outgoing({}, BODY, SINGLE, True), read_wrong)
     assert (bug.value.sent, bug.value.attempts) == (Sent.MAYBE, 1)
     assert "target" not in bug.value.description
     assert [record.message for record in caplog.records] == ["bug while reading an answer"]

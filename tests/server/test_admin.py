@@ -1,5 +1,6 @@
 """The operators' HTTP."""
 
+import json
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -20,8 +21,18 @@ def ready() -> Ready:
 
 
 @pytest.fixture
-async def client(ready: Ready) -> AsyncIterator[aiohttp.ClientSession]:
-    server = AdminServer(AdminConfig(listen="127.0.0.1:0"), Metrics("1.2.3"), lambda: ready.is_ready)
+def shown() -> dict[str, object]:
+    return {"apps": {"shop": {"in_flight": 3}}}
+
+
+@pytest.fixture
+async def client(ready: Ready, shown: dict[str, object]) -> AsyncIterator[aiohttp.ClientSession]:
+    server = AdminServer(
+        AdminConfig(listen="127.0.0.1:0"),
+        Metrics("1.2.3"),
+        lambda: ready.is_ready,
+        status=lambda: shown,
+    )
     await server.start()
     try:
         async with aiohttp.ClientSession(base_url=f"http://{server.address}") as session:
@@ -55,16 +66,37 @@ async def test_metrics_are_openmetrics(client: aiohttp.ClientSession) -> None:
     assert text.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/debug", "/_sim/requests"])
-async def test_nothing_else_is_served(client: aiohttp.ClientSession, path: str) -> None:
-    assert (await get(client, path))[0] == 404
+async def test_status_is_what_it_is_given_as_json(client: aiohttp.ClientSession) -> None:
+    status, text = await get(client, "/statusz")
+    assert (status, json.loads(text)) == (200, {"apps": {"shop": {"in_flight": 3}}})
+
+
+async def test_status_is_asked_for_at_every_request(client: aiohttp.ClientSession, shown: dict[str, object]) -> None:
+    await get(client, "/statusz")
+    shown["apps"] = {}
+    assert json.loads((await get(client, "/statusz"))[1]) == {"apps": {}}
+
+
+async def test_root_lists_every_page_with_what_it_is_for(client: aiohttp.ClientSession) -> None:
+    async with client.get("/") as answer:
+        assert (answer.status, answer.content_type) == (200, "text/plain")
+        lines = (await answer.text()).splitlines()
+    listed = dict(line.split(maxsplit=1) for line in lines)
+    assert set(listed) == {"/metrics", "/healthz", "/readyz", "/statusz"}
+    for path in listed:
+        assert (await get(client, path))[0] in {200, 503}
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/debug", "/_sim/requests", "/statusz/shop", "/%3Cscript%3E"])
+async def test_nothing_else_is_served_but_the_list(client: aiohttp.ClientSession, path: str) -> None:
+    assert await get(client, path) == (404, (await get(client, "/"))[1])
 
 
 async def test_nothing_can_be_changed(client: aiohttp.ClientSession) -> None:
-    for path in ("/metrics", "/healthz", "/readyz"):
+    for path in ("/", "/metrics", "/healthz", "/readyz", "/statusz"):
         async with client.post(path, data=b"x") as answer:
             assert answer.status == 405
 
 
 async def test_stopping_what_was_never_started_is_no_error() -> None:
-    await AdminServer(AdminConfig(), Metrics("1"), lambda: True).stop()
+    await AdminServer(AdminConfig(), Metrics("1"), lambda: True, status=dict).stop()

@@ -1,17 +1,20 @@
 """A vendor without a network: the transport as a list of steps, one per attempt, and calls to send through a lane."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import httpx
 from opentelemetry.trace import NoOpTracer
 
 from sidecar.delivery.admission import Admission
+from sidecar.delivery.breaker import Breaker
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.delivery.pacing import Pacer
+from sidecar.delivery.quota import Limiter, Quota
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
-from sidecar.errors import VendorBusy
+from sidecar.errors import QuotaExceeded, VendorBusy
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import SpanRecorder, Tracers
 from sidecar.transport.client import Limits, VendorClient
@@ -20,6 +23,9 @@ from sidecar.transport.reply import Reply
 APP = "shop"
 BODY = b"body"
 BUSY = b"busy"
+TOO_MANY = 429
+QUOTA_RETRY_AFTER_S = 7.0
+SINGLE = "single"
 
 # What the transport does with a request: asks for the body or not, answers or raises.
 Step = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -80,11 +86,13 @@ def raises(error: BaseException, *, is_asked: bool) -> Step:
     return step
 
 
-def read(reply: Reply) -> str:
-    """Read an answer as a provider does: `busy` is a vendor that could not create the task."""
+def read(reply: Reply, attempt: int) -> str:
+    """Read an answer as a provider does: `busy` is a vendor that could not create the task, 429 its quota."""
     if reply.body == BUSY:
         raise VendorBusy("busy")
-    return f"{reply.status} {reply.body.decode()}"
+    if reply.status == TOO_MANY:
+        raise QuotaExceeded("quota", subject=f"app:{APP}", retry_after_s=QUOTA_RETRY_AFTER_S)
+    return f"{reply.status} {reply.body.decode()} x{attempt}"
 
 
 class Countdown(Deadline):
@@ -136,15 +144,30 @@ class Bench:
     waits: list[float] = field(default_factory=list)
     metrics: Metrics = field(default_factory=lambda: Metrics("test"))
     on_sleep: Callable[[], Awaitable[None]] | None = None
+    quotas: Sequence[Quota] = ()
+    breaker: Breaker = field(
+        default_factory=lambda: Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0)
+    )
 
     def __post_init__(self) -> None:
+        self.pacer = Pacer(
+            app=APP,
+            subject="account",
+            quotas=self.quotas,
+            limiter=Limiter(),
+            max_waiting=self.max_queue,
+            overload_retry_after_s=1.5,
+            metrics=self.metrics,
+        )
         self.transport = FakeTransport(self.steps)
         self.admission = Admission(max_in_flight=self.max_in_flight, max_queue=self.max_queue, retry_after_s=1.5)
         self.lane = Lane(
             app=APP,
             path="/push",
             client=VendorClient(self.transport, "https://vendor.example/push", Limits(60, 60, 60, 1000)),
+            pacer=self.pacer,
             admission=self.admission,
+            breaker=self.breaker,
             policy=RetryPolicy(max_attempts=self.max_attempts, initial_backoff_s=0.1, max_backoff_s=2.0),
             budget=RetryBudget(self.budget_ratio),
             metrics=self.metrics,
@@ -152,10 +175,9 @@ class Bench:
             random=lambda: 0.5,
         )
 
-    async def deliver(self, call: Call, *, is_repeatable_when_busy: bool = False) -> str:
+    async def deliver(self, call: Call, *, is_repeatable_when_busy: bool = False, call_class: str = SINGLE) -> str:
         """Deliver a call; returns its answer, with the attempts it took."""
-        delivered = await self.lane.deliver(call, Outgoing({}, BODY, is_repeatable_when_busy), read)
-        return f"{delivered.answer} x{delivered.attempts}"
+        return await self.lane.deliver(call, Outgoing({}, BODY, call_class, is_repeatable_when_busy), read)
 
     def sample(self, name: str, **labels: str) -> float:
         """Return a metric's value, 0 when it has none."""

@@ -100,7 +100,10 @@ class RawConnection:
 
     async def tunnel_to(self, port: int) -> None:
         """Pass bytes to and from a port of loopback, until either side ends."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await self.tunnel(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass bytes to and from another connection, until either side ends; closes that one."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_copy(self._reader, writer))
@@ -129,11 +132,15 @@ Script = Callable[[RawConnection], Awaitable[None]]
 
 
 class RawServer:
-    """Runs `script` for every connection, and closes the connection when it returns. An async context manager."""
+    """Runs `script` for every connection, and closes the connection when it returns. An async context manager.
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None) -> None:
+    `port` is 0 for a free one.
+    """
+
+    def __init__(self, script: Script, tls: ssl.SSLContext | None, port: int = 0) -> None:
         self._script = script
         self._tls = tls
+        self.port = port
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._changed = asyncio.Event()
         self.requests: list[RawRequest] = []
@@ -142,8 +149,8 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -190,9 +197,9 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+async def serving(script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[RawServer]:
     """Run a server, at most for a time that no test needs."""
-    async with asyncio.timeout(30), RawServer(script, tls) as server:
+    async with asyncio.timeout(30), RawServer(script, tls, port) as server:
         yield server
 
 

@@ -1,4 +1,4 @@
-"""Toolchains of other languages: where one is missing, its tests are skipped with advice, or fail when CI=true."""
+"""Toolchains of other languages, and servers: where one is missing, its tests are skipped, or fail when CI=true."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ import pytest
 ADVICE = {
     "go": "Go 1.26 or newer is missing: https://go.dev/dl",
     "java": "Java 17 or newer is missing: https://adoptium.net",
+    "redis-server": "redis-server is missing: Debian's package of that name, or https://redis.io",
     "mvn": "Maven 3.8 or newer is missing: https://maven.apache.org",
 }
 TIMEOUT_S = 600

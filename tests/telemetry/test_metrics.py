@@ -26,6 +26,15 @@ FAMILIES = {
     "push_sidecar_queue_wait_seconds": ("histogram", {"app"}),
     "push_sidecar_in_flight": ("gauge", {"app"}),
     "push_sidecar_queued": ("gauge", {"app"}),
+    "push_sidecar_request_ids": ("counter", {"app", "result"}),
+    "push_sidecar_store_failures": ("counter", {"step", "kind"}),
+    "push_sidecar_pacing_wait_seconds": ("histogram", {"app"}),
+    "push_sidecar_vendor_slowdowns": ("counter", {"app"}),
+    "push_sidecar_paused_seconds": ("gauge", {"app", "classes"}),
+    "push_sidecar_limiter_failures": ("counter", {"app", "kind"}),
+    "push_sidecar_breaker_state": ("gauge", {"app", "host"}),
+    "push_sidecar_breaker_refusals": ("counter", {"app"}),
+    "push_sidecar_secret_stale": ("gauge", {"app"}),
     "push_sidecar_build_info": ("gauge", {"version"}),
 }
 TRACEPARENT = (("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
@@ -61,7 +70,7 @@ async def scrape(running: Running) -> Scrape:
 
 async def test_families_have_these_names_types_and_labels(running: Running, vendor: Simulator) -> None:
     vendor.script(Fault(kind=Kind.RET_CODE, ret_code=10201))
-    await running.push()
+    await running.push(android(request_id="1"))
     await running.fail(android("fault-reset-after-body"))
     await running.fail(android("fault-latency-0.2"), timeout_s=0.1)
     await until(lambda: b"push_sidecar_late_answers_total" in running.sidecar.metrics.exposition())
@@ -71,7 +80,7 @@ async def test_families_have_these_names_types_and_labels(running: Running, vend
     }
     for name, (_, labels) in FAMILIES.items():
         samples = families[name].samples
-        assert samples or name == "push_sidecar_queue_wait_seconds", name
+        assert samples or name in {"push_sidecar_store_failures", "push_sidecar_limiter_failures"}, name
         for sample in samples:
             assert set(sample.labels) - {"le"} == labels, name
         assert families[name].documentation

@@ -91,7 +91,8 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
     Raises `VendorRefused`, `VendorBusy`, `QuotaExceeded`, `OutcomeUnknown` or `VendorInternal` where it means that.
     """
     members = _members(reply.body)
-    code = _integer(members.get("ret_code"), _INT32)
+    stated = _value(members.get("ret_code"))
+    code = stated if type(stated) is int and stated in _INT32 else None
     response = _response(members, code or 0, question)
     vendor = VendorAnswer(
         code=code,
@@ -103,6 +104,12 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
         # Without a code nothing was read: a response would show the zeros of an acceptance.
         response=response if question.audience in LIST_AUDIENCES and code is not None else None,
     )
+    if type(stated) is int and code is None and (_is_2xx(reply.status) or _is_4xx(reply.status)):
+        raise OutcomeUnknown(
+            "the vendor answered a code that no document can name: the push may have gone out",
+            cause="vendor_code",
+            vendor=vendor,
+        )
     if code is None or not (_is_2xx(reply.status) or (_is_4xx(reply.status) and code != 0)):
         raise _error_by_status(reply, question, vendor)
     return _by_code(code, response, vendor, question)

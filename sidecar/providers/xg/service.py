@@ -1,18 +1,21 @@
 """`pushsidecar.xg.v1.PushService`: from request to response, over the pure parts beside it and one lane per app."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pushsidecar.xg.v1 import push_service_pb2 as pb
 from sidecar.delivery.call import Call
+from sidecar.delivery.idempotency import Idempotency, fingerprint
 from sidecar.delivery.lane import Lane, Outgoing
 from sidecar.errors import InvalidRequest, UnknownApp, Violation
 from sidecar.providers.provider import Method
 from sidecar.providers.xg.bounds import check_message_bound
 from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.credentials import Credentials
 from sidecar.providers.xg.read import Question, read
 from sidecar.providers.xg.render import FORMS, render
 from sidecar.providers.xg.rules import violations
+from sidecar.secrets import WatchedSecret
 from sidecar.transport.reply import Reply
 
 # S1, "调用地址".
@@ -21,18 +24,30 @@ PUSH_PATH = "/v3/push/app"
 # "Could not create the task" is not repeated for these: if it did go out after all, it went to everybody.
 _BROADCAST_AUDIENCES = frozenset({"all", "tag"})
 
+# What the vendor's quotas are for, by audience.
+CALL_CLASSES: Mapping[str, str] = {
+    "all": "all",
+    "tag": "tag",
+    "token": "single",
+    "account": "single",
+    "token_list": "list",
+    "account_list": "list",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One configured app. `headers` hold its credentials."""
+    """One configured app."""
 
     name: str
     platform: str
     default_environment: str
-    headers: Mapping[str, str] = field(repr=False)
+    credentials: Credentials = field(repr=False)
+    secrets: Sequence[WatchedSecret]
     code_classes: Mapping[int, CodeClass]
     quota_retry_after_s: float
     lane: Lane = field(repr=False)
+    request_ids: Idempotency = field(repr=False)
 
 
 class XgProvider:
@@ -45,6 +60,11 @@ class XgProvider:
         self.services: Mapping[str, Mapping[str, Method]] = {
             pb.DESCRIPTOR.services_by_name["PushService"].full_name: {"Push": Method(pb.PushRequest, self.push)}
         }
+
+    @property
+    def secrets(self) -> Sequence[WatchedSecret]:
+        """The files of secrets that are watched."""
+        return [secret for app in self._apps.values() for secret in app.secrets]
 
     async def push(self, request: pb.PushRequest, call: Call) -> pb.PushResponse:
         """Make one push.
@@ -72,30 +92,44 @@ class XgProvider:
         rendered = render(request, default_environment=app.default_environment)
         if request.validate_only:
             return pb.PushResponse(outcome=pb.OUTCOME_VALIDATED, rendered_request=rendered.body.decode())
-        return await self._deliver(request, rendered.body, app, call)
+        if not request.request_id:
+            return await self._deliver(request, rendered.body, app, call)
+        # The app is in the id's scope already.
+        content = fingerprint(request, without=("app", "request_id"))
+        response = await app.request_ids.once(
+            call,
+            request.request_id,
+            content,
+            pb.PushResponse,
+            lambda: self._deliver(request, rendered.body, app, call),
+        )
+        response.replayed = call.replayed
+        return response
 
     def stop(self) -> None:
         """Refuse what waits, and whatever comes."""
         for app in self._apps.values():
             app.lane.close()
+            app.request_ids.close()
 
     async def aclose(self) -> None:
         """Let running vendor calls end, then close the connections."""
         for app in self._apps.values():
             await app.lane.aclose()
+            await app.request_ids.aclose()
 
     async def _deliver(self, request: pb.PushRequest, body: bytes, app: App, call: Call) -> pb.PushResponse:
         question = Question(request, app.name, app.code_classes, app.quota_retry_after_s)
 
-        def read_reply(reply: Reply) -> pb.PushResponse:
-            return read(reply, question)
+        def read_reply(reply: Reply, attempt: int) -> pb.PushResponse:
+            response = read(reply, question)
+            response.attempts = attempt
+            response.vendor_latency.FromNanoseconds(int(reply.elapsed_s * 1e9))
+            return response
 
-        outgoing = Outgoing(app.headers, body, call.audience not in _BROADCAST_AUDIENCES)
-        delivered = await app.lane.deliver(call, outgoing, read_reply)
-        response = delivered.answer
-        response.attempts = delivered.attempts
-        response.vendor_latency.FromNanoseconds(int(delivered.elapsed_s * 1e9))
-        return response
+        is_repeatable_when_busy = call.audience not in _BROADCAST_AUDIENCES
+        outgoing = Outgoing(app.credentials.headers, body, CALL_CLASSES[call.audience], is_repeatable_when_busy)
+        return await app.lane.deliver(call, outgoing, read_reply)
 
     def _app_for(self, request: pb.PushRequest) -> App:
         if request.app:

@@ -19,6 +19,7 @@ from sidecar.errors import (
     VendorBusy,
 )
 from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.credentials import authorization
 
 from .world import Build, World, new_call
 
@@ -80,7 +81,7 @@ async def test_app_is_the_named_one_or_the_only_one_of_the_platform(
     await push(world, request_, call)
     assert world.calls == {chosen: 1}
     assert (call.provider, call.app, call.audience) == ("xg", chosen, "token")
-    assert world.vendors[chosen].requests[0].headers["authorization"] == f"Basic of-{chosen}"
+    assert world.vendors[chosen].requests[0].headers["authorization"] == authorization(chosen, "key")
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,9 @@ async def test_nothing_of_request_or_credentials_is_in_a_repr(build: Build) -> N
     error = raised.value
     shown = f"{error!r} {error} {error.vendor!r} {world.provider!r} {error.__cause__!r}"
     assert "10110" in shown
-    assert not [secret for secret in ("a token", "a title", "a content", "of-shop") if secret in shown]
+    assert not [
+        secret for secret in ("a token", "a title", "a content", authorization("shop", "key")) if secret in shown
+    ]
 
 
 async def test_request_without_a_message_is_not_told_of_an_app_that_follows_from_it(build: Build) -> None:

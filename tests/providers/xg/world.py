@@ -6,13 +6,20 @@ from dataclasses import dataclass, field
 import httpx
 from opentelemetry.trace import INVALID_SPAN, NoOpTracer
 
+from sidecar.config import Secret
 from sidecar.delivery.admission import Admission
+from sidecar.delivery.breaker import Breaker
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
+from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
+from sidecar.delivery.pacing import Pacer
+from sidecar.delivery.quota import Limiter
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.providers.xg.codes import CodeClass
+from sidecar.providers.xg.credentials import Credentials
 from sidecar.providers.xg.service import App, XgProvider
+from sidecar.stores.memory import MemoryStore
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import CallTrace
 from sidecar.transport.client import Limits, VendorClient
@@ -74,13 +81,24 @@ def build_world(
 
     metrics = Metrics("0")
     vendors = {name: FakeVendor() for name in platforms}
+    store = MemoryStore(window_s=3600.0, max_bytes=1_000_000)
 
     def lane(name: str) -> Lane:
         return Lane(
             app=name,
             path="/v3/push/app",
             client=VendorClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2, 100_000)),
+            pacer=Pacer(
+                app=name,
+                subject=name,
+                quotas=(),
+                limiter=Limiter(),
+                max_waiting=0,
+                overload_retry_after_s=1.0,
+                metrics=metrics,
+            ),
             admission=Admission(max_in_flight=2, max_queue=0, retry_after_s=1.0),
+            breaker=Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0),
             policy=RetryPolicy(max_attempts=3, initial_backoff_s=0.1, max_backoff_s=1.0),
             budget=RetryBudget(1.0),
             metrics=metrics,
@@ -88,15 +106,29 @@ def build_world(
             random=lambda: 0.5,
         )
 
+    def request_ids(name: str) -> Idempotency:
+        return Idempotency(
+            app=name,
+            store=store,
+            lease_s=10.0,
+            sending_lease_s=4.0,
+            goes_on_without_store=False,
+            max_waiting=10,
+            retry_after_s=1.0,
+            metrics=metrics,
+        )
+
     apps = {
         name: App(
             name=name,
             platform=platform,
             default_environment=default_environment,
-            headers={"authorization": f"Basic of-{name}"},
+            credentials=Credentials(name, Secret("key"), {}),
+            secrets=(),
             code_classes=code_classes or {},
             quota_retry_after_s=60.0,
             lane=lane(name),
+            request_ids=request_ids(name),
         )
         for name, platform in platforms.items()
     }

@@ -73,20 +73,24 @@ const (
 	// The vendor could not create the push task, also after the sidecar's own retries.
 	// UNAVAILABLE, sent=no. Example: XG 10201.
 	ErrorReason_ERROR_REASON_VENDOR_BUSY ErrorReason = 11
-	// No byte of the push left the sidecar, also after its own retries.
+	// No byte of the push left the sidecar, also after its own retries. While the sidecar fails fast because the vendor
+	// could not be reached, `google.rpc.RetryInfo` says when it tries again.
 	// UNAVAILABLE, sent=no. Example: connection refused.
 	ErrorReason_ERROR_REASON_NOT_SENT ErrorReason = 12
 	// The sidecar is stopping and had not started this call.
 	// UNAVAILABLE, sent=no. Example: a call that waited in the queue when the pod was told to end.
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 13
-	// The store of request ids cannot be reached.
+	// The store of request ids cannot be reached, so the sidecar cannot know whether it made this push before. Nothing was
+	// sent for this call: repeat it with the same request id.
 	// UNAVAILABLE, sent=no. Example: Redis is down.
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 14
-	// The sidecar has as many calls in flight and waiting as its configuration allows; `google.rpc.RetryInfo` says when
-	// to try again.
-	// RESOURCE_EXHAUSTED, sent=no. Example: max_in_flight and max_queue of the app are reached.
+	// The sidecar has as many calls in flight and waiting, or keeps as many request ids, as its configuration allows;
+	// `google.rpc.RetryInfo` says when to try again.
+	// RESOURCE_EXHAUSTED, sent=no (maybe where too many repetitions wait for a call in flight).
+	// Example: max_in_flight and max_queue of the app are reached.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 15
-	// The vendor's quota is spent; `google.rpc.RetryInfo` and `google.rpc.QuotaFailure` say when and which.
+	// The vendor's quota is spent, by its word or by the sidecar's count; `google.rpc.RetryInfo` and
+	// `google.rpc.QuotaFailure` say when and which.
 	// RESOURCE_EXHAUSTED, sent=no. Example: HTTP 429.
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 16
 	// The push was sent and no usable answer came.

@@ -179,8 +179,14 @@ type PushRequest struct {
 	// The list task to continue, for the audiences token_list and account_list: the decimal `push_id` of an earlier answer.
 	// Unset or `0` creates a task. The vendor keeps the text of a task for its `expire_time`, and pushes that text.
 	PushId string `protobuf:"bytes,19,opt,name=push_id,json=pushId,proto3" json:"push_id,omitempty"`
-	// Makes every check and sends nothing; the answer has the exact body in `rendered_request`.
-	ValidateOnly  bool `protobuf:"varint,20,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Makes every check and sends nothing; the answer has the exact body in `rendered_request`. No `request_id` is used up.
+	ValidateOnly bool `protobuf:"varint,20,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Makes the call safe to repeat: the same id with the same content is pushed at most once within the configured window
+	// (24 hours unless set otherwise), and every repetition gets the first answer, with `replayed` set. An error of
+	// `sent=no` frees the id; one of `sent=maybe` is given again until the window ends, so to push again after it takes a new
+	// id. While the first call is in flight, a repetition waits for its answer. Ids are per app: 1 to 128 characters, chosen
+	// by the caller and never logged. Empty: every call is a push of its own.
+	RequestId     string `protobuf:"bytes,21,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -389,6 +395,13 @@ func (x *PushRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *PushRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 type isPushRequest_Audience interface {
 	isPushRequest_Audience()
 }
@@ -543,7 +556,7 @@ type PushResponse struct {
 	ResultJson string `protobuf:"bytes,8,opt,name=result_json,json=resultJson,proto3" json:"result_json,omitempty"`
 	// How many calls were made to the vendor.
 	Attempts int32 `protobuf:"varint,9,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// Whether this is the answer to an earlier call that is given again. This version keeps no answers, so it is false.
+	// Whether this is the answer to an earlier call with the same `request_id`, given again.
 	Replayed bool `protobuf:"varint,10,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	// How long the vendor took for the last call, from the first byte sent to the last byte received.
 	VendorLatency *durationpb.Duration `protobuf:"bytes,11,opt,name=vendor_latency,json=vendorLatency,proto3" json:"vendor_latency,omitempty"`
@@ -735,7 +748,7 @@ var File_pushsidecar_xg_v1_push_service_proto protoreflect.FileDescriptor
 
 const file_pushsidecar_xg_v1_push_service_proto_rawDesc = "" +
 	"\n" +
-	"$pushsidecar/xg/v1/push_service.proto\x12\x11pushsidecar.xg.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&pushsidecar/type/v1/target_state.proto\x1a\x1fpushsidecar/xg/v1/android.proto\x1a pushsidecar/xg/v1/audience.proto\x1a\x1bpushsidecar/xg/v1/ios.proto\"\x9b\x10\n" +
+	"$pushsidecar/xg/v1/push_service.proto\x12\x11pushsidecar.xg.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&pushsidecar/type/v1/target_state.proto\x1a\x1fpushsidecar/xg/v1/android.proto\x1a pushsidecar/xg/v1/audience.proto\x1a\x1bpushsidecar/xg/v1/ios.proto\"\xc4\x10\n" +
 	"\vPushRequest\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x121\n" +
 	"\x03all\x18\x02 \x01(\v2\x1d.pushsidecar.xg.v1.AllDevicesH\x00R\x03all\x122\n" +
@@ -762,7 +775,9 @@ const file_pushsidecar_xg_v1_push_service_proto_rawDesc = "" +
 	"\x03seq\x18\x12 \x01(\x03R\x03seq\x12\x81\x01\n" +
 	"\apush_id\x18\x13 \x01(\tBh\xbaHe\xba\x01_\n" +
 	"\x0fpush_id.decimal\x12-must be a decimal number of at most 20 digits\x1a\x1dthis.matches('^[0-9]{1,20}$')\xd8\x01\x01R\x06pushId\x12#\n" +
-	"\rvalidate_only\x18\x14 \x01(\bR\fvalidateOnly:\xc8\x05\xbaH\xc4\x05\x1a\x95\x01\n" +
+	"\rvalidate_only\x18\x14 \x01(\bR\fvalidateOnly\x12'\n" +
+	"\n" +
+	"request_id\x18\x15 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId:\xc8\x05\xbaH\xc4\x05\x1a\x95\x01\n" +
 	"\x14environment.ios_only\x12$environment is for iOS messages only\x1aWthis.environment == 0 || !(has(this.android_notification) || has(this.android_message))\x1a\xbf\x01\n" +
 	"\x19send_time.all_or_tag_only\x12/send_time is for the audiences all and tag only\x1aq!has(this.send_time) || !(has(this.token) || has(this.token_list) || has(this.account) || has(this.account_list))\x1a\xb0\x01\n" +
 	"\x14loop.all_or_tag_only\x12*loop is for the audiences all and tag only\x1al!has(this.loop) || !(has(this.token) || has(this.token_list) || has(this.account) || has(this.account_list))\x1a\xb4\x01\n" +

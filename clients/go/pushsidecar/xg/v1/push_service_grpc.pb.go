@@ -40,7 +40,9 @@ type PushServiceClient interface {
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
 	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
-	//   - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
+	//   - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
+	//   - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
+	//     STORE_UNAVAILABLE. Provably not sent: it may be sent again.
 	//   - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
 	//     `google.rpc.QuotaFailure`). Not sent.
 	//   - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
@@ -88,7 +90,9 @@ type PushServiceServer interface {
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
 	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
-	//   - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
+	//   - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
+	//   - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
+	//     STORE_UNAVAILABLE. Provably not sent: it may be sent again.
 	//   - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
 	//     `google.rpc.QuotaFailure`). Not sent.
 	//   - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.

@@ -36,7 +36,7 @@ OUTCOME_PARTIAL: Outcome
 OUTCOME_VALIDATED: Outcome
 
 class PushRequest(_message.Message):
-    __slots__ = ("app", "all", "tag", "token", "token_list", "account", "account_list", "android_notification", "android_message", "ios_notification", "ios_silent", "expire_time", "send_time", "multi_pkg", "loop", "environment", "stat_tag", "seq", "push_id", "validate_only")
+    __slots__ = ("app", "all", "tag", "token", "token_list", "account", "account_list", "android_notification", "android_message", "ios_notification", "ios_silent", "expire_time", "send_time", "multi_pkg", "loop", "environment", "stat_tag", "seq", "push_id", "validate_only", "request_id")
     APP_FIELD_NUMBER: _ClassVar[int]
     ALL_FIELD_NUMBER: _ClassVar[int]
     TAG_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +57,7 @@ class PushRequest(_message.Message):
     SEQ_FIELD_NUMBER: _ClassVar[int]
     PUSH_ID_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     app: str
     all: _audience_pb2.AllDevices
     tag: _audience_pb2.TagAudience
@@ -77,7 +78,8 @@ class PushRequest(_message.Message):
     seq: int
     push_id: str
     validate_only: bool
-    def __init__(self, app: _Optional[str] = ..., all: _Optional[_Union[_audience_pb2.AllDevices, _Mapping]] = ..., tag: _Optional[_Union[_audience_pb2.TagAudience, _Mapping]] = ..., token: _Optional[str] = ..., token_list: _Optional[_Union[_audience_pb2.TokenList, _Mapping]] = ..., account: _Optional[_Union[_audience_pb2.Account, _Mapping]] = ..., account_list: _Optional[_Union[_audience_pb2.AccountList, _Mapping]] = ..., android_notification: _Optional[_Union[_android_pb2.AndroidNotification, _Mapping]] = ..., android_message: _Optional[_Union[_android_pb2.AndroidMessage, _Mapping]] = ..., ios_notification: _Optional[_Union[_ios_pb2.IosNotification, _Mapping]] = ..., ios_silent: _Optional[_Union[_ios_pb2.IosSilent, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., multi_pkg: bool = ..., loop: _Optional[_Union[Loop, _Mapping]] = ..., environment: _Optional[_Union[Environment, str]] = ..., stat_tag: _Optional[str] = ..., seq: _Optional[int] = ..., push_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+    request_id: str
+    def __init__(self, app: _Optional[str] = ..., all: _Optional[_Union[_audience_pb2.AllDevices, _Mapping]] = ..., tag: _Optional[_Union[_audience_pb2.TagAudience, _Mapping]] = ..., token: _Optional[str] = ..., token_list: _Optional[_Union[_audience_pb2.TokenList, _Mapping]] = ..., account: _Optional[_Union[_audience_pb2.Account, _Mapping]] = ..., account_list: _Optional[_Union[_audience_pb2.AccountList, _Mapping]] = ..., android_notification: _Optional[_Union[_android_pb2.AndroidNotification, _Mapping]] = ..., android_message: _Optional[_Union[_android_pb2.AndroidMessage, _Mapping]] = ..., ios_notification: _Optional[_Union[_ios_pb2.IosNotification, _Mapping]] = ..., ios_silent: _Optional[_Union[_ios_pb2.IosSilent, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., multi_pkg: bool = ..., loop: _Optional[_Union[Loop, _Mapping]] = ..., environment: _Optional[_Union[Environment, str]] = ..., stat_tag: _Optional[str] = ..., seq: _Optional[int] = ..., push_id: _Optional[str] = ..., validate_only: bool = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class Loop(_message.Message):
     __slots__ = ("times", "interval_days")

@@ -47,7 +47,9 @@ class PushServiceStub:
       - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
         PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
       - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
-      - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
+      - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
+      - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
+        STORE_UNAVAILABLE. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
         `google.rpc.QuotaFailure`). Not sent.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
@@ -77,7 +79,9 @@ class PushServiceAsyncStub(PushServiceStub):
       - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
         PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
       - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
-      - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
+      - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
+      - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
+        STORE_UNAVAILABLE. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
         `google.rpc.QuotaFailure`). Not sent.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
@@ -110,7 +114,9 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
           - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
             PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
           - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
-          - UNAVAILABLE: NOT_SENT, VENDOR_BUSY, SHUTTING_DOWN. Provably not sent: it may be sent again.
+          - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
+          - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
+            STORE_UNAVAILABLE. Provably not sent: it may be sent again.
           - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
             `google.rpc.QuotaFailure`). Not sent.
           - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.

@@ -1,0 +1,41 @@
+"""Builds the store that the configuration chooses, and the connection to Redis that it may share with the quotas."""
+
+from typing import TYPE_CHECKING
+
+from sidecar.config import Config, ConfigError, IdempotencyConfig
+from sidecar.stores.memory import MemoryStore
+from sidecar.stores.store import Store
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+def build_redis_of(config: Config) -> "Redis | None":
+    """Build the connection, or return None where nothing uses it.
+
+    Raises `ConfigError` when the library is missing, or a file of it cannot be used.
+    """
+    users = {"idempotency.store": config.idempotency.store, "pacing.storage": config.pacing.storage}
+    key = next((key for key, choice in users.items() if choice == "redis"), None)
+    if key is None:
+        return None
+    try:
+        from sidecar.stores.redis_client import build_redis  # noqa: PLC0415  # an extra
+    except ImportError:
+        raise ConfigError(f"{key}: redis needs a library: pip install 'push-sidecar[redis]'") from None
+    return build_redis(config.redis)
+
+
+def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefix: str) -> Store:
+    """Build the store; it is made ready by its `start`."""
+    if idempotency.store == "redis":
+        from sidecar.stores.redis import RedisStore  # noqa: PLC0415  # an extra
+
+        assert redis is not None  # noqa: S101  # `build_redis_of` of the same configuration
+        return RedisStore(redis, window_s=idempotency.window_s, key_prefix=key_prefix)
+    if idempotency.store == "sqlite":
+        from sidecar.stores.sqlite import SqliteStore  # noqa: PLC0415  # for who uses it only
+
+        assert idempotency.sqlite_file is not None  # noqa: S101  # config.py sees to it
+        return SqliteStore(idempotency.sqlite_file, window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)
+    return MemoryStore(window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)

@@ -1,0 +1,161 @@
+"""Request ids in Redis or Valkey, shared by all sidecars on it. Each step is one script over one key, by its clock.
+
+What Redis itself may lose is lost: the last writes before the fail-over to a replica, or before a crash without
+`appendfsync always`. It must never drop keys by itself: `maxmemory-policy noeviction` is checked before the first use.
+"""
+
+import logging
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sidecar.config import ConfigError
+from sidecar.stores.store import Record, State, StoreFailure, StoreFull
+
+SETTING = "the maxmemory of Redis"
+# Nothing tells when Redis will have room again.
+FULL_RETRY_AFTER_S = 1.0
+
+# KEYS: the record. ARGV: owner, fingerprint, lease in ms, window in ms. Returns nothing when it is taken. What is written
+# first must be refused by a Redis that is full: after any other write it would refuse nothing.
+_RESERVE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner', 'fingerprint', 'answer', 'lease')
+local state = record[1]
+if state and record[2] ~= ARGV[1] and (state ~= 'reserved' or tonumber(record[5]) > now) then
+  return {state, record[3], record[4] or '', tonumber(record[5] or '0') - now}
+end
+redis.call('HSET', KEYS[1], 'state', 'reserved', 'owner', ARGV[1], 'fingerprint', ARGV[2], 'lease', now + ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return false
+"""
+
+# ARGV: owner, lease in ms, window in ms.
+_BEGIN_SENDING = """
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
+if record[2] ~= ARGV[1] or (record[1] ~= 'reserved' and record[1] ~= 'sending') then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], 'state', 'sending', 'lease', now + ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+# ARGV: owner, state, answer, window in ms.
+_SETTLE = """
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
+if record[2] ~= ARGV[1] or record[1] ~= 'sending' then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'answer', ARGV[3])
+redis.call('HDEL', KEYS[1], 'owner', 'lease')
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
+
+# ARGV: owner.
+_RELEASE = """
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
+if record[2] ~= ARGV[1] or (record[1] ~= 'reserved' and record[1] ~= 'sending') then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class RedisStore:
+    """A hash a record, which Redis forgets when its window is over."""
+
+    def __init__(self, redis: "Redis", *, window_s: float, key_prefix: str) -> None:
+        self._redis = redis
+        self._window_ms = round(window_s * 1000)
+        self._key_prefix = f"{key_prefix}request:"
+        self._is_checked = False
+        self._reserve = redis.register_script(_RESERVE)
+        self._begin_sending = redis.register_script(_BEGIN_SENDING)
+        self._settle = redis.register_script(_SETTLE)
+        self._release = redis.register_script(_RELEASE)
+
+    async def start(self) -> None:
+        """Check what will not mend itself; a Redis that is out of reach is checked when it is first used."""
+        try:
+            await self._check()
+        except StoreFailure as failure:
+            if failure.kind == "auth":
+                raise ConfigError(
+                    "redis.password_file: Redis refuses the user, the password, or the user's right to INFO"
+                ) from None
+            if failure.kind == "eviction_policy":
+                raise ConfigError(
+                    "redis.url: this Redis may drop request ids by itself: set its maxmemory-policy to noeviction"
+                ) from None
+            _log.warning("redis is out of reach, and is tried again when it is needed", extra={"kind": failure.kind})
+
+    async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
+        """Take a key that is free, or whose RESERVED record's lease is over; otherwise return its record."""
+        try:
+            found = await self._run(self._reserve, key, owner, fingerprint, round(lease_s * 1000), self._window_ms)
+        except StoreFailure as failure:
+            if failure.kind == "full":
+                raise StoreFull(SETTING, FULL_RETRY_AFTER_S) from None
+            raise
+        if found is None:
+            return None
+        state = State(found[0].decode())
+        is_held = state in {State.RESERVED, State.SENDING}
+        return Record(state, found[1], found[2], found[3] / 1000 if is_held else 0.0)
+
+    async def begin_sending(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        """Step from RESERVED or SENDING to SENDING with a new lease; false when the owner does not hold the key."""
+        return bool(await self._run(self._begin_sending, key, owner, round(lease_s * 1000), self._window_ms))
+
+    async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:
+        """Step from SENDING to DONE or UNKNOWN; false when the owner does not hold the key."""
+        return bool(await self._run(self._settle, key, owner, state.value, answer, self._window_ms))
+
+    async def release(self, key: bytes, *, owner: str) -> bool:
+        """Forget a RESERVED or SENDING record; false when the owner does not hold the key."""
+        return bool(await self._run(self._release, key, owner))
+
+    async def aclose(self) -> None:
+        """Nothing: the connection is closed by who built it."""
+
+    async def _run(self, script: Any, key: bytes, *values: object) -> Any:
+        if not self._is_checked:
+            await self._check()
+        try:
+            return await script(keys=[self._key_prefix + key.hex()], args=values)
+        except (RedisError, OSError, ConfigError) as error:
+            raise _failure(error) from error
+
+    async def _check(self) -> None:
+        try:
+            memory = await self._redis.info("memory")
+        except (RedisError, OSError, ConfigError) as error:
+            raise _failure(error) from error
+        if memory.get("maxmemory_policy") != "noeviction":
+            raise StoreFailure("eviction_policy")
+        self._is_checked = True
+
+
+# The first that fits.
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((AuthenticationError, AuthorizationError, NoPermissionError, ConfigError), "auth"),
+    ((OutOfMemoryError,), "full"),
+    ((RedisTimeoutError,), "timeout"),
+    ((RedisConnectionError, OSError), "connection"),
+    ((ResponseError,), "response"),
+)
+
+
+def _failure(error: BaseException) -> StoreFailure:
+    return StoreFailure(next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "other"))

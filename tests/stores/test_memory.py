@@ -1,0 +1,125 @@
+"""The memory store: its bound, its windows, and what a record costs."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.stores.memory import RECORD_BYTES, MemoryStore
+from sidecar.stores.store import State, StoreFull
+
+from .conftest import WINDOW_S, Clock
+
+LEASE_S = 10.0
+FINGERPRINT = b"f" * 16
+ANSWER = b"a" * 60
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+async def fill(store: MemoryStore, number: int, *, answer: bytes = ANSWER) -> None:
+    owner = f"owner-{number}"
+    assert await store.reserve(key(number), owner=owner, fingerprint=key(number), lease_s=LEASE_S) is None
+    assert await store.begin_sending(key(number), owner=owner, lease_s=LEASE_S)
+    assert await store.settle(key(number), owner=owner, state=State.DONE, answer=answer)
+
+
+def room_for(records: int) -> int:
+    return records * (RECORD_BYTES + len(FINGERPRINT) + len(ANSWER))
+
+
+async def test_full_store_refuses_new_ids_and_says_how_long(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(3), clock=clock)
+    for number in range(3):
+        await fill(store, number)
+        clock.now += 100
+    with pytest.raises(StoreFull) as full:
+        await store.reserve(key(9), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    assert (full.value.setting, full.value.retry_after_s) == ("idempotency.max_bytes", WINDOW_S - 300)
+    record = await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    assert record is not None, "what it has is still there"
+    assert record.answer == ANSWER
+    clock.now += WINDOW_S - 300
+    assert await store.reserve(key(9), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
+
+
+async def test_answer_is_kept_although_there_is_no_room_for_it(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(1), clock=clock)
+    await fill(store, 0, answer=b"a" * 100_000)
+    record = await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    assert record is not None
+    assert len(record.answer) == 100_000
+
+
+async def test_window_counts_from_the_last_step(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(10), clock=clock)
+    await store.reserve(key(0), owner="one", fingerprint=FINGERPRINT, lease_s=2 * WINDOW_S)
+    clock.now += WINDOW_S - 1
+    assert await store.begin_sending(key(0), owner="one", lease_s=2 * WINDOW_S)
+    clock.now += WINDOW_S - 1
+    assert await store.settle(key(0), owner="one", state=State.DONE, answer=ANSWER)
+    clock.now += WINDOW_S - 1
+    assert await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=1) is not None
+    clock.now += 1
+    assert await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=1) is None
+
+
+async def test_owner_whose_window_is_over_holds_nothing(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(10), clock=clock)
+    await store.reserve(key(0), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    clock.now += WINDOW_S
+    assert not await store.begin_sending(key(0), owner="one", lease_s=LEASE_S)
+    assert not await store.release(key(0), owner="one")
+
+
+async def test_a_record_costs_what_it_is_charged_for(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(20_000), clock=clock)
+    await fill(store, 0)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(1, 10_001):
+            await fill(store, number, answer=bytes(60))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    charged = RECORD_BYTES + len(FINGERPRINT) + 60
+    assert 0.6 * charged < (after - before) / 10_000 < charged
+
+
+Step = tuple[str, int, str, float]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "begin_sending", "settle", "release"]),
+        st.integers(0, 3),
+        st.sampled_from(["one", "two"]),
+        st.sampled_from([0.0, 1.0, 5.0, 15.0, WINDOW_S]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+async def test_what_is_charged_is_what_is_there(taken: list[Step]) -> None:
+    """Whatever is done, the room comes back: a full window later everything fits again."""
+    clock = Clock()
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(4), clock=clock)
+    for step, number, owner, wait_s in taken:
+        clock.now += wait_s
+        if step == "reserve":
+            await store.reserve(key(number), owner=owner, fingerprint=FINGERPRINT, lease_s=LEASE_S)
+        elif step == "begin_sending":
+            await store.begin_sending(key(number), owner=owner, lease_s=LEASE_S)
+        elif step == "settle":
+            await store.settle(key(number), owner=owner, state=State.DONE, answer=ANSWER)
+        else:
+            await store.release(key(number), owner=owner)
+    clock.now += WINDOW_S
+    for number in range(4):
+        await fill(store, 100 + number)
+    with pytest.raises(StoreFull):
+        await store.reserve(key(200), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S)

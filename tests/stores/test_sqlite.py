@@ -1,0 +1,200 @@
+"""The SQLite store: its file, its bound, other processes on it, and what a `kill -9` leaves."""
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar.config import ConfigError
+from sidecar.stores.sqlite import SCHEMA_VERSION, SqliteStore
+from sidecar.stores.store import State, StoreFailure, StoreFull
+from tests.support.process import ROOT
+
+from .conftest import WINDOW_S, Clock
+
+LEASE_S = 10.0
+FINGERPRINT = b"f" * 16
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def build(path: Path, clock: Clock, *, max_bytes: int = 10_000_000) -> SqliteStore:
+    return SqliteStore(path, window_s=WINDOW_S, max_bytes=max_bytes, clock=clock)
+
+
+async def fill(store: SqliteStore, number: int, answer: bytes = b"answer") -> None:
+    assert await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
+    assert await store.begin_sending(key(number), owner="one", lease_s=LEASE_S)
+    assert await store.settle(key(number), owner="one", state=State.DONE, answer=answer)
+
+
+async def test_records_are_there_after_a_restart(tmp_path: Path, clock: Clock) -> None:
+    first = build(tmp_path / "ids.db", clock)
+    await first.start()
+    await fill(first, 1)
+    await first.aclose()
+    second = build(tmp_path / "ids.db", clock)
+    await second.start()
+    record = await second.reserve(key(1), owner="two", fingerprint=b"x", lease_s=LEASE_S)
+    await second.aclose()
+    assert record is not None
+    assert (record.state, record.fingerprint, record.answer) == (State.DONE, FINGERPRINT, b"answer")
+
+
+async def test_nobody_else_can_read_the_file(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    await fill(store, 1)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+    await store.aclose()
+
+
+async def test_two_on_one_file_share_it(tmp_path: Path, clock: Clock) -> None:
+    stores = [build(tmp_path / "ids.db", clock) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    for number in range(20):
+        found = await asyncio.gather(
+            *(
+                store.reserve(key(number), owner=f"{number}-{index}", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+                for index, store in enumerate(stores * 3)
+            )
+        )
+        assert found.count(None) == 1
+    for store in stores:
+        await store.aclose()
+
+
+async def test_window_over_makes_room_and_frees_the_key(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock, max_bytes=200_000)
+    await store.start()
+    written = 0
+    full: StoreFull | None = None
+    while full is None:
+        try:
+            await fill(store, written, answer=bytes(1000))
+        except StoreFull as error:
+            full = error
+        else:
+            written += 1
+            clock.now += 1
+    assert (full.setting, full.retry_after_s) == ("idempotency.max_bytes", WINDOW_S - written)
+    assert 80 < written < 200
+    record = await store.reserve(key(0), owner="two", fingerprint=b"x", lease_s=LEASE_S)
+    assert record is not None, "nothing is dropped within its window"
+    clock.now += WINDOW_S
+    for number in range(written - 10):  # the pages are filled a little differently now
+        await fill(store, number, answer=bytes(1000))
+    await store.aclose()
+
+
+async def test_step_that_another_process_keeps_waiting_fails_in_time(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sidecar.stores.sqlite.BUSY_TIMEOUT_S", 0.05)
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    other = sqlite3.connect(tmp_path / "ids.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreFailure) as failure:
+        await store.reserve(key(1), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    assert failure.value.kind == "busy"
+    other.execute("ROLLBACK")
+    other.close()
+    await fill(store, 1)
+    await store.aclose()
+
+
+async def test_cancelled_step_leaves_the_store_usable(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    for number in range(20):
+        task = asyncio.create_task(store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+    await fill(store, 100)
+    await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "unable to open|No such file or directory"),
+        (lambda path: (path.parent.mkdir(), path.mkdir()), "Is a directory"),
+        (lambda path: (path.parent.mkdir(), path.write_bytes(b"no database at all, but long enough" * 100)),
+         "file is not a database"),
+    ],
+    ids=["no-directory", "directory", "no-database"],
+)  # fmt: skip
+async def test_file_that_cannot_be_used_refuses_to_start(tmp_path: Path, clock: Clock, make: object, said: str) -> None:
+    path = tmp_path / "below" / "ids.db"
+    make(path)
+    store = build(path, clock)
+    with pytest.raises(ConfigError, match=rf"^idempotency\.sqlite_file: {path} cannot be used: ({said})"):
+        await store.start()
+    await store.aclose()
+
+
+async def test_file_of_a_newer_version_refuses_to_start(tmp_path: Path, clock: Clock) -> None:
+    connection = sqlite3.connect(tmp_path / "ids.db")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    store = build(tmp_path / "ids.db", clock)
+    with pytest.raises(ConfigError, match="it was made by a newer push-sidecar"):
+        await store.start()
+    await store.aclose()
+
+
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from sidecar.stores.sqlite import SqliteStore
+from sidecar.stores.store import State
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]), window_s=3600, max_bytes=100_000_000)
+    await store.start()
+    number = 0
+    while True:
+        key = number.to_bytes(16, "big")
+        await store.reserve(key, owner="one", fingerprint=b"f", lease_s=60)
+        await store.begin_sending(key, owner="one", lease_s=60)
+        await store.settle(key, owner="one", state=State.DONE, answer=b"%d" % number)
+        print(number, flush=True)
+        number += 1
+
+asyncio.run(main())
+"""
+
+
+def write_until_killed(path: Path) -> int:
+    """Let a process write records, and kill it; returns the number of the last that it said to have written."""
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process, process.stdout:
+        while int(process.stdout.readline()) < 50:
+            pass
+        process.kill()
+        return 50 + sum(1 for _ in process.stdout)
+
+
+async def test_what_was_written_is_there_after_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "ids.db"
+    said = write_until_killed(path)
+    store = SqliteStore(path, window_s=3600, max_bytes=100_000_000)
+    await store.start()
+    for number in range(said + 1):
+        record = await store.reserve(key(number), owner="two", fingerprint=b"x", lease_s=1)
+        assert record is not None
+        assert (record.state, record.answer) == (State.DONE, b"%d" % number)
+    await store.aclose()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()

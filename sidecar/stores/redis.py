@@ -26,8 +26,8 @@ SETTING = "the maxmemory of Redis"
 # Nothing tells when Redis will have room again.
 FULL_RETRY_AFTER_S = 1.0
 
-# KEYS: the record. ARGV: owner, fingerprint, lease in ms, window in ms. Returns nothing when it is taken. What is written
-# first must be refused by a Redis that is full: after any other write it would refuse nothing.
+# KEYS: the record. ARGV: owner, fingerprint, lease in ms, window in ms. Returns nothing when it is taken.
+# What is written first must be refused by a Redis that is full: after any other write it would refuse nothing.
 _RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

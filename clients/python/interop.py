@@ -1,11 +1,12 @@
 """Makes the pushes that stdin names, one JSON object a line, and prints what this language sees of each.
 
-`python interop.py TARGET`; a line in: {"name", "request": PushRequest, "timeout_s"}. The lines out are
-compared with those of the other languages.
+`python interop.py TARGET [IN_FLIGHT]`, so many at the same time, 1 unless given; a line in: {"name", "request":
+PushRequest, "timeout_s"}. The lines out are compared with those of the other languages.
 """
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -60,14 +61,20 @@ def describe(failure: grpc.RpcError) -> dict[str, Any]:
     }
 
 
-def main(target: str) -> None:
-    """Make each push in turn."""
-    with connect(target) as channel:
+def main(target: str, in_flight: int) -> None:
+    """Make the pushes, so many at the same time."""
+    with connect(target) as channel, ThreadPoolExecutor(in_flight) as threads:
         stub = PushServiceStub(channel)
-        for line in sys.stdin:
+
+        def make(line: str) -> None:
+            # One write a line: lines of several threads do not mix.
             sys.stdout.write(json.dumps(push(stub, json.loads(line))) + "\n")
             sys.stdout.flush()
 
+        pushes = [threads.submit(make, line) for line in sys.stdin]
+        for made in pushes:
+            made.result()
+
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1)  # noqa: PLR2004  # the program and the target

@@ -4,6 +4,7 @@ What Redis itself may lose is lost: the last writes before the fail-over to a re
 `appendfsync always`. It must never drop keys by itself: `maxmemory-policy noeviction` is checked before the first use.
 """
 
+import contextlib
 import logging
 from typing import Any
 
@@ -13,6 +14,7 @@ from redis.exceptions import (
     AuthorizationError,
     NoPermissionError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -27,13 +29,15 @@ SETTING = "the maxmemory of Redis"
 FULL_RETRY_AFTER_S = 1.0
 
 # KEYS: the record. ARGV: owner, fingerprint, lease in ms, window in ms. Returns nothing when it is taken.
-# What is written first must be refused by a Redis that is full: after any other write it would refuse nothing.
+#
+# A script's first write decides whether a Redis that is full lets it write: HSET is refused, PEXPIRE and those after it
+# are not. So new ids are refused, and those that are there make their steps.
 _RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local record = redis.call('HMGET', KEYS[1], 'state', 'owner', 'fingerprint', 'answer', 'lease')
 local state = record[1]
-if state and record[2] ~= ARGV[1] and (state ~= 'reserved' or tonumber(record[5]) > now) then
+if state and (state ~= 'reserved' or (record[2] ~= ARGV[1] and tonumber(record[5]) > now)) then
   return {state, record[3], record[4] or '', tonumber(record[5] or '0') - now}
 end
 redis.call('HSET', KEYS[1], 'state', 'reserved', 'owner', ARGV[1], 'fingerprint', ARGV[2], 'lease', now + ARGV[3])
@@ -47,8 +51,8 @@ local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
 if record[2] ~= ARGV[1] or (record[1] ~= 'reserved' and record[1] ~= 'sending') then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'state', 'sending', 'lease', now + ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('HSET', KEYS[1], 'state', 'sending', 'lease', now + ARGV[2])
 return 1
 """
 
@@ -56,9 +60,9 @@ return 1
 _SETTLE = """
 local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
 if record[2] ~= ARGV[1] or record[1] ~= 'sending' then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'answer', ARGV[3])
 redis.call('HDEL', KEYS[1], 'owner', 'lease')
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return 1
 """
 
@@ -90,6 +94,8 @@ class RedisStore:
         try:
             await self._check()
         except StoreFailure as failure:
+            if isinstance(failure.__cause__, ConfigError):
+                raise failure.__cause__ from None
             if failure.kind == "auth":
                 raise ConfigError(
                     "redis.password_file: Redis refuses the user, the password, or the user's right to INFO"
@@ -135,7 +141,14 @@ class RedisStore:
         try:
             return await script(keys=[self._key_prefix + key.hex()], args=values)
         except (RedisError, OSError, ConfigError) as error:
-            raise _failure(error) from error
+            failure = _failure(error)
+            if failure.kind == "read_only":
+                # It was demoted to a replica, and keeps its connections.
+                with contextlib.suppress(RedisError, OSError):
+                    await self._redis.connection_pool.disconnect(inuse_connections=False)
+            # What answers next may be another one.
+            self._is_checked = failure.kind not in {"connection", "read_only"}
+            raise failure from error
 
     async def _check(self) -> None:
         try:
@@ -151,11 +164,19 @@ class RedisStore:
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((AuthenticationError, AuthorizationError, NoPermissionError, ConfigError), "auth"),
     ((OutOfMemoryError,), "full"),
+    ((ReadOnlyError,), "read_only"),
     ((RedisTimeoutError,), "timeout"),
     ((RedisConnectionError, OSError), "connection"),
     ((ResponseError,), "response"),
 )
 
 
+# Until version 7, the error of a command in a script is told within a text of the script's.
+_KINDS_WITHIN = {"-OOM ": "full", "-READONLY ": "read_only", "-NOPERM ": "auth"}
+
+
 def _failure(error: BaseException) -> StoreFailure:
-    return StoreFailure(next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "other"))
+    kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "other")
+    if kind == "response":
+        kind = next((within for mark, within in _KINDS_WITHIN.items() if mark in str(error)), kind)
+    return StoreFailure(kind)

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
@@ -13,6 +13,9 @@ from sidecar.config import ConfigError, RedisConfig, read_secret_file
 
 # A connection that was idle for so long is asked whether it still is one, in seconds.
 HEALTH_CHECK_INTERVAL_S = 15
+# More commands than this at the same time wait for a connection, `redis.timeout_s` at most: in a burst, to connect costs
+# more than to wait.
+MAX_CONNECTIONS = 32
 
 
 def build_redis(config: RedisConfig) -> "Redis":
@@ -26,8 +29,10 @@ def build_redis(config: RedisConfig) -> "Redis":
         options |= _tls_options(config.ca_file)
     if config.password_file is not None or config.username is not None:
         options["credential_provider"] = _Credentials(config)
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         config.url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=config.timeout_s,
         socket_timeout=config.timeout_s,
         socket_connect_timeout=config.timeout_s,
         # What was sent may have been done, so nothing is sent twice.
@@ -35,6 +40,7 @@ def build_redis(config: RedisConfig) -> "Redis":
         health_check_interval=HEALTH_CHECK_INTERVAL_S,
         **options,
     )
+    return Redis.from_pool(pool)
 
 
 def _tls_options(ca_file: Path | None) -> dict[str, Any]:

@@ -5,6 +5,8 @@ process; the last ones may be lost with the machine's power.
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -23,23 +25,31 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 2.0
 # So many records whose window is over are deleted at a reservation: more than come in, and never a long pause.
 _FORGET_AT_ONCE = 20
+# So often when there is no room: a page is free when the last record on it is deleted.
+_FORGET_TRIES = 50
+# How soon what another process kept from happening is tried again, in seconds.
+_TRY_AGAIN_S = 0.01
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS requests (
-    key BLOB PRIMARY KEY,
-    state TEXT NOT NULL,
-    owner TEXT NOT NULL,
-    fingerprint BLOB NOT NULL,
-    answer BLOB NOT NULL,
-    lease_until REAL NOT NULL,
-    window_until REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS requests_by_window ON requests (window_until);
-"""
+_SCHEMA = (
+    """
+    CREATE TABLE requests (
+        key BLOB PRIMARY KEY,
+        state TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        lease_until REAL NOT NULL,
+        window_until REAL NOT NULL
+    )
+    """,
+    "CREATE INDEX requests_by_window ON requests (window_until)",
+)
 
 _HELD = f"owner = ? AND window_until > ? AND state IN ('{State.RESERVED}', '{State.SENDING}')"
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -54,16 +64,18 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
 
     async def start(self) -> None:
-        """Open the file, and make it when it is missing.
+        """Open the file, and make it when it is missing. One that another process keeps locked is opened when needed.
 
         Raises `ConfigError` when it cannot be used.
         """
         try:
             await self._run(self._open)
-        except OSError as error:
-            raise ConfigError(f"{KEY}: {self._path} cannot be used: {error.strerror}") from None
         except StoreFailure as failure:
-            raise ConfigError(f"{KEY}: {self._path} cannot be used: {failure.__cause__}") from None
+            if not failure.kind.startswith("busy"):
+                cause = failure.__cause__
+                why = cause.strerror if isinstance(cause, OSError) else cause
+                raise ConfigError(f"{KEY}: {self._path} cannot be used: {why}") from None
+            _log.warning("request id store is locked, and is tried again when it is needed")
 
     async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         """Take a key that is free, or whose RESERVED record's lease is over; otherwise return its record."""
@@ -71,50 +83,57 @@ class SqliteStore:
 
     async def begin_sending(self, key: bytes, *, owner: str, lease_s: float) -> bool:
         """Step from RESERVED or SENDING to SENDING with a new lease; false when the owner does not hold the key."""
-        now = self._clock()
         return await self._change(
             f"UPDATE requests SET state = ?, lease_until = ?, window_until = ? WHERE key = ? AND {_HELD}",  # noqa: S608
-            (State.SENDING.value, now + lease_s, now + self._window_s, key, owner, now),
+            lambda now: (State.SENDING.value, now + lease_s, now + self._window_s, key, owner, now),
         )
 
     async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:
         """Step from SENDING to DONE or UNKNOWN; false when the owner does not hold the key."""
-        now = self._clock()
         return await self._change(
             "UPDATE requests SET state = ?, answer = ?, window_until = ? "
             "WHERE key = ? AND owner = ? AND window_until > ? AND state = ?",
-            (state.value, answer, now + self._window_s, key, owner, now, State.SENDING.value),
+            lambda now: (state.value, answer, now + self._window_s, key, owner, now, State.SENDING.value),
         )
 
     async def release(self, key: bytes, *, owner: str) -> bool:
         """Forget a RESERVED or SENDING record; false when the owner does not hold the key."""
         return await self._change(
             f"DELETE FROM requests WHERE key = ? AND {_HELD}",  # noqa: S608  # constants
-            (key, owner, self._clock()),
+            lambda now: (key, owner, now),
         )
 
     async def aclose(self) -> None:
-        """Close the file after the steps that were begun."""
-        await asyncio.wrap_future(self._thread.submit(self._close))
-        self._thread.shutdown()
+        """Close the file after the steps that were asked for."""
+        try:
+            closed = self._thread.submit(self._close)
+        except RuntimeError:
+            return
+        self._thread.shutdown(wait=False)
+        await asyncio.shield(asyncio.wrap_future(closed))
 
     async def _run(self, step: Callable[[], T]) -> T:
-        """Make a step in the thread; one whose caller leaves is made to its end all the same."""
+        """Make a step in the thread. One that has begun is made to its end, also when its caller leaves."""
         try:
-            return await asyncio.wrap_future(self._thread.submit(step))
-        except sqlite3.Error as error:
+            made = self._thread.submit(step)
+        except RuntimeError:
+            raise StoreFailure("closed") from None
+        try:
+            return await asyncio.wrap_future(made)
+        except (sqlite3.Error, OSError) as error:
             raise StoreFailure(_kind(error)) from error
 
-    async def _change(self, statement: str, values: tuple[object, ...]) -> bool:
+    async def _change(self, statement: str, values: Callable[[float], tuple[object, ...]]) -> bool:
         def change() -> bool:
             with self._transaction() as connection:
-                return connection.execute(statement, values).rowcount > 0
+                return connection.execute(statement, values(self._clock())).rowcount > 0
 
         return await self._run(change)
 
     def _transaction(self) -> "_Transaction":
         if self._connection is None:
-            raise sqlite3.ProgrammingError("closed")
+            self._open()
+        assert self._connection is not None  # noqa: S101  # for the types
         return _Transaction(self._connection)
 
     def _open(self) -> None:
@@ -132,17 +151,14 @@ class SqliteStore:
 
     def _close(self) -> None:
         if self._connection is not None:
-            self._connection.close()
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
             self._connection = None
 
     def _reserve(self, key: bytes, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         with self._transaction() as connection:
             now = self._clock()
-            connection.execute(
-                "DELETE FROM requests WHERE key IN "
-                "(SELECT key FROM requests WHERE window_until <= ? ORDER BY window_until LIMIT ?)",
-                (now, _FORGET_AT_ONCE),
-            )
+            _forget_old(connection, now)
             row = connection.execute(
                 "SELECT state, fingerprint, answer, lease_until FROM requests WHERE key = ? AND window_until > ?",
                 (key, now),
@@ -152,24 +168,59 @@ class SqliteStore:
                 is_held = state in {State.RESERVED, State.SENDING}
                 if state is not State.RESERVED or lease_left_s > 0:
                     return Record(state, row[1], row[2], lease_left_s if is_held else 0.0)
-            elif _used_bytes(connection) >= self._max_bytes:
-                (first,) = connection.execute("SELECT min(window_until) FROM requests").fetchone()
-                raise StoreFull(SETTING, max(0.0, (first or now) - now))
-            connection.execute(
-                "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (key, State.RESERVED.value, owner, fingerprint, b"", now + lease_s, now + self._window_s),
-            )
-            return None
+            if row is not None or self._make_room(connection, now):
+                connection.execute(
+                    "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (key, State.RESERVED.value, owner, fingerprint, b"", now + lease_s, now + self._window_s),
+                )
+                return None
+            (first,) = connection.execute("SELECT min(window_until) FROM requests").fetchone()
+        # Raised here, after what was forgotten is committed.
+        raise StoreFull(SETTING, max(0.0, (first or now) - now))
+
+    def _make_room(self, connection: sqlite3.Connection, now: float) -> bool:
+        for _ in range(_FORGET_TRIES):
+            if _used_bytes(connection) < self._max_bytes:
+                return True
+            if not _forget_old(connection, now):
+                return False
+        return False
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise sqlite3.DatabaseError("it was made by a newer push-sidecar")
-    connection.executescript(_SCHEMA)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    with _Transaction(connection):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise sqlite3.DatabaseError("it was made by a newer push-sidecar")
+        if version < SCHEMA_VERSION:
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn the file's write-ahead log on. SQLite does not wait by itself for another process that does the same."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_TRY_AGAIN_S)
+        else:
+            return
+
+
+def _forget_old(connection: sqlite3.Connection, now: float) -> int:
+    """Delete some of the records whose window is over; returns how many."""
+    return connection.execute(
+        "DELETE FROM requests WHERE rowid IN "
+        "(SELECT rowid FROM requests WHERE window_until <= ? ORDER BY window_until LIMIT ?)",
+        (now, _FORGET_AT_ONCE),
+    ).rowcount
 
 
 class _Transaction:
@@ -183,10 +234,13 @@ class _Transaction:
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._connection.execute("COMMIT")
-        elif self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            # SQLite may have done it already. What is left open would fail every step from now on.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
@@ -197,7 +251,7 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
     return used
 
 
-def _kind(error: sqlite3.Error) -> str:
-    """Return SQLite's own name of an error, such as `busy` or `full`."""
+def _kind(error: Exception) -> str:
+    """Return SQLite's own name of an error, such as `busy` or `full`; of others their type."""
     name: str = getattr(error, "sqlite_errorname", "") or type(error).__name__
     return name.removeprefix("SQLITE_").lower()

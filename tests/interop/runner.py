@@ -12,7 +12,7 @@ Seen = Mapping[str, Any]
 
 
 class Runner:
-    """A running runner. It makes its pushes in turn, over one channel."""
+    """A running runner. It makes its pushes over one channel, in turn unless it was told otherwise."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -39,10 +39,10 @@ class Runner:
 
 
 @asynccontextmanager
-async def running(command: Iterable[str], target: str) -> AsyncIterator[Runner]:
-    """Run it inside the block; it must end by itself when its input ends."""
+async def running(command: Iterable[str], target: str, in_flight: int = 1) -> AsyncIterator[Runner]:
+    """Run it inside the block, with so many pushes at a time; it must end by itself when its input ends."""
     process = await asyncio.create_subprocess_exec(
-        *command, target, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *command, target, str(in_flight), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         yield Runner(process)

@@ -1,6 +1,8 @@
 // Command interop makes the pushes that it reads from standard input, so that one suite can test the callers of every
 // language against the same sidecar: go run ./interop 127.0.0.1:50051 or unix:/path
 //
+// A second argument is how many pushes are made at the same time, 1 unless given.
+//
 // It owns the form of its lines, in and out, and nothing that a caller would need.
 package main
 
@@ -12,7 +14,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/push-sidecar/push-sidecar/clients/go/pushsidecar"
@@ -58,18 +62,22 @@ type violation struct {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: interop TARGET")
+	inFlight := 1
+	if len(os.Args) == 3 {
+		inFlight, _ = strconv.Atoi(os.Args[2])
+	}
+	if len(os.Args) < 2 || len(os.Args) > 3 || inFlight < 1 {
+		fmt.Fprintln(os.Stderr, "usage: interop TARGET [IN_FLIGHT]")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Stdin, os.Stdout); err != nil {
+	if err := run(os.Args[1], inFlight, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}
 }
 
-// run makes each push in turn; it stops at the first line that is no push.
-func run(target string, in io.Reader, out io.Writer) error {
+// run makes the pushes, so many at the same time; it stops at the first line that is no push.
+func run(target string, inFlight int, in io.Reader, out io.Writer) error {
 	conn, err := pushsidecar.Dial(target)
 	if err != nil {
 		return err
@@ -77,25 +85,55 @@ func run(target string, in io.Reader, out io.Writer) error {
 	defer conn.Close()
 	client := xgv1.NewPushServiceClient(conn)
 	decoder, encoder := json.NewDecoder(in), json.NewEncoder(out)
+	pushes := &group{places: make(chan struct{}, inFlight)}
+	var encoding sync.Mutex
 	for {
 		var line input
 		if err := decoder.Decode(&line); errors.Is(err, io.EOF) {
-			return nil
+			return pushes.wait()
 		} else if err != nil {
-			return fmt.Errorf("input: %w", err)
+			return errors.Join(pushes.wait(), fmt.Errorf("input: %w", err))
 		}
 		request := &xgv1.PushRequest{}
 		if err := protojson.Unmarshal(line.Request, request); err != nil {
-			return fmt.Errorf("request of %q: %w", line.Name, err)
+			return errors.Join(pushes.wait(), fmt.Errorf("request of %q: %w", line.Name, err))
 		}
-		result, err := push(client, line, request)
-		if err != nil {
-			return fmt.Errorf("response of %q: %w", line.Name, err)
-		}
-		if err := encoder.Encode(result); err != nil {
-			return err
-		}
+		pushes.start(func() error {
+			result, err := push(client, line, request)
+			if err != nil {
+				return fmt.Errorf("response of %q: %w", line.Name, err)
+			}
+			encoding.Lock()
+			defer encoding.Unlock()
+			return encoder.Encode(result)
+		})
 	}
+}
+
+// group runs functions, as many at a time as it has places, and keeps what went wrong.
+type group struct {
+	places  chan struct{}
+	running sync.WaitGroup
+	mutex   sync.Mutex
+	err     error
+}
+
+func (g *group) start(f func() error) {
+	g.places <- struct{}{}
+	g.running.Add(1)
+	go func() {
+		defer g.running.Done()
+		err := f()
+		g.mutex.Lock()
+		g.err = errors.Join(g.err, err)
+		g.mutex.Unlock()
+		<-g.places
+	}()
+}
+
+func (g *group) wait() error {
+	g.running.Wait()
+	return g.err
 }
 
 func push(client xgv1.PushServiceClient, line input, request *xgv1.PushRequest) (output, error) {

@@ -88,7 +88,7 @@ func TestEveryLineIsAnsweredInTurn(t *testing.T) {
 		  "details": [], "trailers": []}`,
 	}
 	var out bytes.Buffer
-	if err := run(serve(t), strings.NewReader(in), &out); err != nil {
+	if err := run(serve(t), 1, strings.NewReader(in), &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -108,7 +108,7 @@ func TestEveryLineIsAnsweredInTurn(t *testing.T) {
 
 func TestALineThatIsNoPushEndsTheRun(t *testing.T) {
 	for _, in := range []string{"{", `{"name": "a", "request": {"no_such_field": 1}}`} {
-		if err := run("127.0.0.1:1", strings.NewReader(in), &bytes.Buffer{}); err == nil {
+		if err := run("127.0.0.1:1", 1, strings.NewReader(in), &bytes.Buffer{}); err == nil {
 			t.Errorf("%s was taken", in)
 		}
 	}

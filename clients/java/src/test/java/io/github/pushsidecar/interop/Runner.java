@@ -27,7 +27,13 @@ import java.io.PrintStream;
 import java.io.Reader;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.OptionalInt;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicReference;
 
 /**
@@ -44,27 +50,49 @@ public final class Runner {
     this.sidecar = sidecar;
   }
 
-  /** Serves standard input. The argument is the target: {@code host:port} or {@code unix:/path}. */
+  /**
+   * Serves standard input. The arguments are the target, {@code host:port} or {@code unix:/path}, and how many pushes are
+   * made at the same time, 1 unless given.
+   */
   public static void main(String[] arguments) throws IOException {
-    if (arguments.length != 1) {
-      System.err.println("usage: Runner TARGET");
+    if (arguments.length < 1 || arguments.length > 2) {
+      System.err.println("usage: Runner TARGET [IN_FLIGHT]");
       System.exit(2);
     }
+    int inFlight = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 1;
     Reader input = new InputStreamReader(System.in, StandardCharsets.UTF_8);
-    run(arguments[0], input, new PrintStream(System.out, true, StandardCharsets.UTF_8));
+    run(arguments[0], inFlight, input, new PrintStream(System.out, true, StandardCharsets.UTF_8));
   }
 
-  static void run(String target, Reader input, PrintStream output) throws IOException {
+  static void run(String target, int inFlight, Reader input, PrintStream output) throws IOException {
     BufferedReader lines = new BufferedReader(input);
+    ExecutorService threads = Executors.newFixedThreadPool(inFlight);
     try (PushSidecar sidecar = PushSidecar.connect(target)) {
       Runner runner = new Runner(sidecar);
+      List<Future<?>> pushes = new ArrayList<>();
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
         if (!line.isBlank()) {
-          output.println(JSON.toJson(runner.push(JsonParser.parseString(line).getAsJsonObject())));
-          output.flush();
+          JsonObject push = JsonParser.parseString(line).getAsJsonObject();
+          pushes.add(threads.submit(() -> runner.print(push, output)));
         }
       }
+      for (Future<?> push : pushes) {
+        push.get();
+      }
+    } catch (InterruptedException | ExecutionException e) {
+      throw new IOException(e);
+    } finally {
+      threads.shutdownNow();
     }
+  }
+
+  private Void print(JsonObject push, PrintStream output) throws InvalidProtocolBufferException {
+    String outcome = JSON.toJson(push(push));
+    synchronized (output) {
+      output.println(outcome);
+      output.flush();
+    }
+    return null;
   }
 
   private JsonObject push(JsonObject line) throws InvalidProtocolBufferException {

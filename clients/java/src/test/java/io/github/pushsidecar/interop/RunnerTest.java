@@ -23,7 +23,7 @@ class RunnerTest {
 
   private static List<JsonElement> run(FakeSidecar fake, String... lines) throws IOException {
     ByteArrayOutputStream output = new ByteArrayOutputStream();
-    Runner.run(fake.target(), new StringReader(String.join("\n", lines)), new PrintStream(output, true));
+    Runner.run(fake.target(), 1, new StringReader(String.join("\n", lines)), new PrintStream(output, true));
     return output.toString(StandardCharsets.UTF_8).lines().map(JsonParser::parseString).toList();
   }
 

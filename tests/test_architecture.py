@@ -80,7 +80,7 @@ VENDOR_PLACES = {
 # Start-up time and memory: `serve` without traces has no use for these.
 NOT_FOR_SERVE = (
     "rich", "cryptography", "matplotlib", "numpy", "requests", "opentelemetry.exporter", "sidecar.simulator",
-    "pytest", "redis", "sqlite3",
+    "pytest", "redis", "sidecar.stores.sqlite", "sidecar.stores.redis",
 )  # fmt: skip
 
 

@@ -108,6 +108,8 @@ class RedisStore:
 
     async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         """Take a key that is free, or whose RESERVED record's lease is over; otherwise return its record."""
+        if not self._is_checked:
+            await self._check()
         try:
             found = await self._run(self._reserve, key, owner, fingerprint, round(lease_s * 1000), self._window_ms)
         except StoreFailure as failure:
@@ -136,25 +138,24 @@ class RedisStore:
         """Nothing: the connection is closed by who built it."""
 
     async def _run(self, script: Any, key: bytes, *values: object) -> Any:
-        if not self._is_checked:
-            await self._check()
         try:
             return await script(keys=[self._key_prefix + key.hex()], args=values)
         except (RedisError, OSError, ConfigError) as error:
-            failure = _failure(error)
+            failure = read_failure(error)
             if failure.kind == "read_only":
                 # It was demoted to a replica, and keeps its connections.
                 with contextlib.suppress(RedisError, OSError):
                     await self._redis.connection_pool.disconnect(inuse_connections=False)
-            # What answers next may be another one.
-            self._is_checked = failure.kind not in {"connection", "read_only"}
+            if failure.kind in {"read_only", "connection"}:
+                # What answers next may be another one.
+                self._is_checked = False
             raise failure from error
 
     async def _check(self) -> None:
         try:
             memory = await self._redis.info("memory")
         except (RedisError, OSError, ConfigError) as error:
-            raise _failure(error) from error
+            raise read_failure(error) from error
         if memory.get("maxmemory_policy") != "noeviction":
             raise StoreFailure("eviction_policy")
         self._is_checked = True
@@ -169,14 +170,15 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((RedisConnectionError, OSError), "connection"),
     ((ResponseError,), "response"),
 )
+# Before version 7, Redis puts the error of a command in a script into a text about the script.
+_KINDS_IN_TEXT = {"-OOM ": "full", "-READONLY ": "read_only"}
 
 
-# Until version 7, the error of a command in a script is told within a text of the script's.
-_KINDS_WITHIN = {"-OOM ": "full", "-READONLY ": "read_only", "-NOPERM ": "auth"}
-
-
-def _failure(error: BaseException) -> StoreFailure:
+def read_failure(error: BaseException) -> StoreFailure:
+    """Return what an error of the library says, without its text."""
     kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "other")
     if kind == "response":
-        kind = next((within for mark, within in _KINDS_WITHIN.items() if mark in str(error)), kind)
+        kind = next((kind for mark, kind in _KINDS_IN_TEXT.items() if mark in str(error)), kind)
+    elif kind == "connection" and isinstance(error.__cause__, TimeoutError):
+        kind = "timeout"  # of the wait for a free connection
     return StoreFailure(kind)

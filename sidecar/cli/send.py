@@ -93,6 +93,9 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
         help="the sidecar: HOST:PORT or unix:/path (default %(default)s)",
     )
     group.add_argument("--timeout", type=_read_timeout, default=30.0, metavar="SECONDS", help="deadline (default 30)")
+    group.add_argument(
+        "--request-id", metavar="ID", help="make the call safe to repeat: the same id is pushed at most once"
+    )
     group.add_argument("--validate-only", action="store_true", help="check, show the body, and send nothing")
     group.add_argument("--yes", action="store_true", help="do not ask before a push to every device")
     group.add_argument("--trace", action="store_true", help="show where the time went")

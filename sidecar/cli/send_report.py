@@ -33,7 +33,7 @@ NEXT_STEP: Final[Mapping[str, str]] = {
     "VENDOR_BUSY": "send it again in a moment",
     "NOT_SENT": "check that the sidecar reaches base_url of the app, then send it again",
     "SHUTTING_DOWN": "send it again: the sidecar is restarting",
-    "STORE_UNAVAILABLE": "check the sidecar's store of request ids, then send it again",
+    "STORE_UNAVAILABLE": "check the sidecar's store of request ids, then send it again with the same id",
     "OVERLOADED": "send it again later, or raise max_in_flight and max_queue of the app",
     "QUOTA_EXCEEDED": "send it again when the vendor's quota allows it",
     "DEADLINE": "send it again with a longer --timeout",
@@ -87,7 +87,8 @@ def report(ending: Ending, *, as_json: bool) -> None:
 
 def response_rows(response: PushResponse) -> Iterator[tuple[str, str]]:
     """Return names and values of what the vendor said."""
-    yield "outcome", Outcome.Name(response.outcome).removeprefix("OUTCOME_").lower()
+    again = " (pushed before: the answer to this request id, given again)" if response.replayed else ""
+    yield "outcome", Outcome.Name(response.outcome).removeprefix("OUTCOME_").lower() + again
     if response.push_id:
         yield "push_id", response.push_id
     if response.seq:

@@ -48,6 +48,8 @@ def read_request(args: argparse.Namespace) -> PushRequest:
     request = _read_file(args) if args.file else _read_flags(args)
     if args.app:
         request.app = args.app
+    if args.request_id:
+        request.request_id = args.request_id
     if args.validate_only:
         request.validate_only = True
     return request

@@ -209,7 +209,11 @@ class Lane:
     def _abandon(self, call: Call, task: "asyncio.Task[T]", stream: BodyStream, attempt: int) -> Sent:
         """Leave an attempt: end it if nothing was sent, else let it go on and have its answer recorded."""
         if stream.revoke():
-            task.cancel()
+            stream.is_abandoned = True
+            # With a connection it ends by itself, since its body is revoked. To cancel it there may cut gRPC short
+            # while it sends the early headers, by which it loses memory for good.
+            if not stream.has_connection:
+                task.cancel()
             task.add_done_callback(_consume)
             call.sent = Sent.NO
             return Sent.NO
@@ -264,6 +268,9 @@ class Lane:
             if isinstance(stream.refusal, Withheld | PushError):
                 attributes[names.ERROR_TYPE] = "withheld"
                 raise stream.refusal from None
+            if stream.is_abandoned:
+                attributes[names.ERROR_TYPE] = "cancelled"
+                raise _failure_error("cancelled", was_asked=False) from None
             was_reached = _was_reached(failure.cause)
             attributes[names.ERROR_TYPE] = failure.cause
             self._metrics.attempt_failures.labels(self._app, failure.cause).inc()

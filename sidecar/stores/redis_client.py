@@ -13,7 +13,7 @@ from sidecar.config import ConfigError, RedisConfig, read_secret_file
 
 # A connection that was idle for so long is asked whether it still is one, in seconds.
 HEALTH_CHECK_INTERVAL_S = 15
-# More commands than this at the same time wait for a connection, `redis.timeout_s` at most: in a burst, to connect costs
+# More commands than this at the same time wait for a connection, `redis.timeout_s` at most: in a burst to connect costs
 # more than to wait.
 MAX_CONNECTIONS = 32
 

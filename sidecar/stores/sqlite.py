@@ -27,8 +27,6 @@ BUSY_TIMEOUT_S = 2.0
 _FORGET_AT_ONCE = 20
 # So often when there is no room: a page is free when the last record on it is deleted.
 _FORGET_TRIES = 50
-# How soon what another process kept from happening is tried again, in seconds.
-_TRY_AGAIN_S = 0.01
 
 _SCHEMA = (
     """
@@ -71,6 +69,7 @@ class SqliteStore:
         try:
             await self._run(self._open)
         except StoreFailure as failure:
+            # SQLite does not even wait for another process that turns the new file's write-ahead log on.
             if not failure.kind.startswith("busy"):
                 cause = failure.__cause__
                 why = cause.strerror if isinstance(cause, OSError) else cause
@@ -188,7 +187,7 @@ class SqliteStore:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    _use_wal(connection)
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     with _Transaction(connection):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -198,20 +197,6 @@ def _prepare(connection: sqlite3.Connection) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turn the file's write-ahead log on. SQLite does not wait by itself for another process that does the same."""
-    until = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(_TRY_AGAIN_S)
-        else:
-            return
 
 
 def _forget_old(connection: sqlite3.Connection, now: float) -> int:

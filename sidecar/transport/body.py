@@ -27,6 +27,8 @@ class BodyStream(httpx.AsyncByteStream):
         self._is_revoked = False
         self._is_given = False
         self.refusal: Exception | None = None
+        # Whether it was revoked because its caller left.
+        self.is_abandoned = False
         # Called when the bytes are given out.
         self.on_asked: Callable[[], None] | None = None
         self.was_asked = False

@@ -179,6 +179,7 @@ def test_options(run, sidecar):
     run(
         *("--platform", "ios", "--title", "T", "--to-token", "a", "--to-token", "b", "--app", "shop"),
         *("--expire", "2h", "--environment", "dev", "--push-id", "77", "--seq", "-5", "--validate-only"),
+        *("--request-id", "order-1"),
     )
     assert json_format.MessageToDict(sidecar.requests[0]) == {
         "app": "shop",
@@ -189,6 +190,7 @@ def test_options(run, sidecar):
         "pushId": "77",
         "seq": "-5",
         "validateOnly": True,
+        "requestId": "order-1",
     }
 
 

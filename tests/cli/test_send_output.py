@@ -210,3 +210,9 @@ def test_unexpected_failure_before_the_push_is_told_as_not_sent(
 
 def run_here(pushes: Pushes, push: str) -> int:
     return main([*SEND[3:], push, "--target", pushes.target])
+
+
+def test_answer_that_is_given_again_says_so() -> None:
+    first, again = PushResponse(outcome=1, push_id="5"), PushResponse(outcome=1, push_id="5", replayed=True)
+    assert dict(send_report.response_rows(first))["outcome"] == "accepted"
+    assert dict(send_report.response_rows(again))["outcome"].startswith("accepted (pushed before")

@@ -1,6 +1,6 @@
 """Each store, by a name, with a clock that a test can move (Redis has its own: there the test waits)."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,3 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
     await built.start()
     yield built
     await built.aclose()
-
-
-Wait = Callable[[float], None]

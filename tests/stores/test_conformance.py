@@ -152,13 +152,26 @@ async def test_sending_is_never_taken_over_and_its_owner_may_still_settle(store:
     assert (await look(store)).answer == b"late"
 
 
-async def test_reserved_whose_lease_is_over_is_still_its_owners_until_it_is_taken(store: Store, clock: Clock) -> None:
-    await reserve(store, lease_s=LEASE_S)
-    if isinstance(store, RedisStore):
-        await asyncio.sleep(2 * LEASE_S)
-    else:
-        clock.now += 2 * LEASE_S
+async def test_reserved_whose_lease_is_over_is_still_its_owners_until_it_is_taken(store: Store) -> None:
+    await reserve(store, lease_s=0.0)
     assert await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+
+
+async def test_sending_whose_lease_is_over_may_be_released_by_its_owner_alone(store: Store) -> None:
+    await reserve(store)
+    await store.begin_sending(KEY, owner="one", lease_s=0.0)
+    assert not await store.release(KEY, owner="two")
+    assert await reserve(store, "two") is not None
+    assert await store.release(KEY, owner="one")
+    assert await reserve(store, "two") is None
+
+
+async def test_own_record_that_is_sending_is_not_reserved_again(store: Store) -> None:
+    await reserve(store)
+    await store.begin_sending(KEY, owner="one", lease_s=0.0)
+    record = await reserve(store, "one")
+    assert record is not None
+    assert record.state is State.SENDING
 
 
 async def test_of_many_at_once_exactly_one_takes_it(store: Store) -> None:

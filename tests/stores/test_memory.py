@@ -1,5 +1,6 @@
 """The memory store: its bound, its windows, and what a record costs."""
 
+import time
 import tracemalloc
 
 import pytest
@@ -44,6 +45,44 @@ async def test_full_store_refuses_new_ids_and_says_how_long(clock: Clock) -> Non
     assert record.answer == ANSWER
     clock.now += WINDOW_S - 300
     assert await store.reserve(key(9), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
+
+
+async def test_a_record_that_made_a_step_ends_after_those_that_made_none(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(2), clock=clock)
+    for number in range(2):
+        await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    clock.now += 100
+    assert await store.begin_sending(key(0), owner="one", lease_s=LEASE_S)
+    with pytest.raises(StoreFull) as full:
+        await store.reserve(key(9), owner="x", fingerprint=FINGERPRINT + ANSWER * 4, lease_s=LEASE_S)
+    assert full.value.retry_after_s == WINDOW_S - 100
+    clock.now += WINDOW_S - 100
+    assert await store.reserve(key(9), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
+    assert await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is not None
+
+
+async def test_records_whose_window_is_over_are_free_and_make_room_although_there_are_many(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(100), clock=clock)
+    for number in range(100):
+        await fill(store, number)
+    clock.now += WINDOW_S
+    for number in reversed(range(100)):
+        await fill(store, number)
+    with pytest.raises(StoreFull):
+        await store.reserve(key(200), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+
+
+async def test_many_windows_that_end_at_once_hold_nobody_up(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(50_000), clock=clock)
+    for number in range(50_000):
+        await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    clock.now += WINDOW_S
+    longest_s = 0.0
+    for number in range(1000):
+        started_s = time.thread_time()
+        await fill(store, 100_000 + number)
+        longest_s = max(longest_s, time.thread_time() - started_s)
+    assert longest_s < 0.2, "it takes 0.00005 s, but for the garbage collector"
 
 
 async def test_answer_is_kept_although_there_is_no_room_for_it(clock: Clock) -> None:

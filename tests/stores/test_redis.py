@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from sidecar.config import ConfigError, RedisConfig
-from sidecar.stores.redis import RedisStore
-from sidecar.stores.redis_client import build_redis
-from sidecar.stores.store import State, StoreFailure, StoreFull
-from tests.support.redis_server import RedisServer, redis_server
+from sidecar.stores.redis import RedisStore, read_failure
+from sidecar.stores.redis_client import MAX_CONNECTIONS, build_redis
+from sidecar.stores.store import Record, State, StoreFailure, StoreFull
+from tests.support.certificates import Authority
+from tests.support.redis_server import RedisServer, free_port, redis_server
 
 from .conftest import PREFIX, WINDOW_S
 
@@ -33,7 +36,7 @@ async def connected(server: RedisServer, **config: Any) -> AsyncIterator[tuple[R
         await client.aclose()
 
 
-async def reserve(store: RedisStore, key: bytes = KEY, owner: str = "one") -> object:
+async def reserve(store: RedisStore, key: bytes = KEY, owner: str = "one") -> Record | None:
     return await store.reserve(key, owner=owner, fingerprint=FINGERPRINT, lease_s=LEASE_S)
 
 
@@ -46,10 +49,10 @@ async def failure(store: RedisStore) -> str:
 async def test_two_clients_share_what_is_there(redis: RedisServer) -> None:
     async with connected(redis) as (one, client), connected(redis) as (two, _):
         await client.flushall()
-        for number in range(20):
+        for number in range(5):
             key = number.to_bytes(16, "big")
             found = await asyncio.gather(
-                *(reserve(store, key, f"{number}-{index}") for index, store in enumerate([one, two] * 5))
+                *(reserve(store, key, f"{number}-{index}") for index, store in enumerate([one, two] * 25))
             )
             assert found.count(None) == 1
 
@@ -123,6 +126,113 @@ async def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
             assert await reserve(store, owner="two") is None, "it keeps nothing on disk here"
 
 
+async def test_connections_that_ended_while_they_were_idle_are_made_anew(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with connected(server) as (store, client):
+            await asyncio.gather(*(reserve(store, bytes([number]) * 16) for number in range(10)))
+            await client.client_kill_filter(_type="normal", skipme=False)
+            await asyncio.sleep(0.05)  # the ends arrive, with nothing to tell of it
+            found = await asyncio.gather(*(reserve(store, bytes([number]) * 16, "two") for number in range(10)))
+            assert [record.state for record in found if record is not None] == [State.RESERVED] * 10
+
+
+async def test_server_that_became_a_replica_is_left_and_what_comes_next_is_checked(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with connected(server) as (store, client):
+            await reserve(store)
+            before = await client.client_id()
+            await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            assert await failure(store) == "read_only"
+            assert await client.client_id() != before
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+            await client.config_set("maxmemory-policy", "allkeys-lru")
+            assert await failure(store) == "eviction_policy"
+            assert await store.begin_sending(KEY, owner="one", lease_s=LEASE_S), "what is there makes its steps"
+            await client.config_set("maxmemory-policy", "noeviction")
+            assert await reserve(store, b"\x01" * 16) is None
+
+
+async def test_step_that_was_cancelled_leaves_no_answer_to_another(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with connected(server, timeout_s=5.0) as (store, client):
+            await reserve(store)
+            for _ in range(3):
+                await client.execute_command("CLIENT", "PAUSE", "50", "ALL")
+                tasks = [asyncio.create_task(reserve(store, owner="two")) for _ in range(5)]
+                await asyncio.sleep(0.01)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                found = await asyncio.gather(*(store.release(bytes([number]) * 16, owner="x") for number in range(9)))
+                assert found == [False] * 9
+
+
+async def test_burst_waits_for_few_connections(redis: RedisServer) -> None:
+    async with connected(redis, timeout_s=5.0) as (store, client):
+        await client.flushall()
+        others = len(await client.client_list())
+        found = await asyncio.gather(*(reserve(store, number.to_bytes(16, "big")) for number in range(500)))
+        assert found == [None] * 500
+        assert len(await client.client_list()) - others < MAX_CONNECTIONS
+
+
+async def test_record_whose_window_is_over_is_gone(redis: RedisServer) -> None:
+    async with connected(redis) as (_, client):
+        await client.flushall()
+        store = RedisStore(client, window_s=0.05, key_prefix=PREFIX)
+        await reserve(store)
+        await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+        async with asyncio.timeout(5):
+            while await reserve(store, owner="two") is not None:  # noqa: ASYNC110  # nothing tells of it
+                await asyncio.sleep(0.01)
+        assert not await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
+
+
+async def test_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with redis_server(tmp_path, "--unixsocket", str(path)) as server:
+        async with connected(server, url=f"unix://{path}") as (store, _):
+            await store.start()
+            assert await reserve(store) is None
+
+
+async def test_tls_trusts_the_ca_file_and_nobody_else(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    ours.server_context("127.0.0.1")
+    (leaf,) = map(str, (tmp_path / "ours").glob("leaf-*.pem"))
+    port = free_port()
+    tls = ("--tls-port", str(port), "--tls-cert-file", leaf, "--tls-key-file", leaf, "--tls-auth-clients", "no")
+    with redis_server(tmp_path, *tls, "--tls-ca-cert-file", str(ours.ca_file)) as server:
+        async with connected(server, url=f"rediss://127.0.0.1:{port}", ca_file=ours.ca_file) as (store, _):
+            await store.start()
+            assert await reserve(store) is None
+            assert caplog.records == []
+        for ca_file in (theirs.ca_file, None):
+            async with connected(server, url=f"rediss://127.0.0.1:{port}", ca_file=ca_file) as (store, _):
+                assert await failure(store) == "connection"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ResponseError("Error running script (call to f_9f87): @user_script:9: @user_script: 9: "
+                       "-OOM command not allowed when used memory > 'maxmemory'."), "full"),
+        (ResponseError("Error running script (call to f_9f87): @user_script:9: @user_script: 9: "
+                       "-READONLY You can't write against a read only replica."), "read_only"),
+        (ReadOnlyError("You can't write against a read only replica."), "read_only"),
+        (ResponseError("unknown command"), "response"),
+        (RedisConnectionError("Error 111 connecting to 127.0.0.1:1"), "connection"),
+        (RuntimeError("anything"), "other"),
+    ],
+    ids=["redis-6-full", "redis-6-replica", "redis-7-replica", "response", "connection", "other"],
+)  # fmt: skip
+def test_failure_has_a_kind_and_no_text(error: Exception, kind: str) -> None:
+    failed = read_failure(error)
+    assert (failed.kind, str(failed)) == (kind, kind)
+
+
 async def test_redis_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with connected(server, timeout_s=0.05) as (store, client):
@@ -131,16 +241,19 @@ async def test_redis_that_does_not_answer_is_given_up_in_time(tmp_path: Path) ->
             assert await failure(store) == "timeout"
 
 
-async def test_full_redis_refuses_new_ids_and_frees_old_ones(tmp_path: Path) -> None:
+async def test_full_redis_refuses_new_ids_and_lets_the_others_make_their_steps(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with connected(server) as (store, client):
             await reserve(store)
+            assert await reserve(store, b"\x02" * 16) is None
             await client.config_set("maxmemory", "1")
             with pytest.raises(StoreFull) as full:
                 await reserve(store, key=b"\x01" * 16)
             assert (full.value.setting, full.value.retry_after_s) == ("the maxmemory of Redis", 1.0)
-            with pytest.raises(StoreFailure, match="full"):
-                await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+            assert await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+            assert await store.settle(KEY, owner="one", state=State.DONE, answer=b"a" * 1000)
+            assert await store.release(b"\x02" * 16, owner="one")
+            assert await reserve(store, owner="two") == Record(State.DONE, FINGERPRINT, b"a" * 1000)
 
 
 async def test_password_is_read_again_for_a_new_connection(tmp_path: Path) -> None:
@@ -178,6 +291,14 @@ async def test_user_of_the_access_list(tmp_path: Path) -> None:
         async with connected(server, username="push", password_file=password) as (store, _):
             await store.start()
             assert await reserve(store) is None
+
+
+async def test_password_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    with redis_server(tmp_path, "--requirepass", PASSWORD) as server:
+        async with connected(server, password_file=tmp_path / "none") as (store, _):
+            with pytest.raises(ConfigError, match=r"^redis\.password_file: cannot read .*No such file"):
+                await store.start()
+            assert await failure(store) == "auth"
 
 
 async def test_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

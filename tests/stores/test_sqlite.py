@@ -1,11 +1,15 @@
 """The SQLite store: its file, its bound, other processes on it, and what a `kill -9` leaves."""
 
 import asyncio
+import contextlib
+import logging
 import sqlite3
 import stat
 import subprocess
 import sys
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +98,86 @@ async def test_window_over_makes_room_and_frees_the_key(tmp_path: Path, clock: C
     await store.aclose()
 
 
+async def test_full_store_of_small_records_has_room_again_when_their_windows_are_over(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """Fewer of them than are forgotten at a time fill a page, and their keys lie anywhere in the index."""
+
+    def scattered(number: int) -> bytes:
+        return blake2b(b"%d" % number, digest_size=16).digest()
+
+    store = build(tmp_path / "ids.db", clock, max_bytes=200_000)
+    await store.start()
+    written = 0
+    with contextlib.suppress(StoreFull):
+        while True:
+            await store.reserve(scattered(written), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+            written += 1
+    clock.now += WINDOW_S
+    for number in range(written, written + written // 2):
+        assert await store.reserve(scattered(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
+    await store.aclose()
+
+
+async def test_two_that_start_at_once_on_a_new_file_both_start(tmp_path: Path, clock: Clock) -> None:
+    """One in five meets the other at the one moment that SQLite does not wait for."""
+    for attempt in range(40):
+        stores = [build(tmp_path / f"{attempt}.db", clock) for _ in range(2)]
+        await asyncio.gather(*(store.start() for store in stores))
+        await fill(stores[0], 1)
+        for store in stores:
+            assert await store.reserve(key(1), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is not None
+            await store.aclose()
+
+
+async def test_file_that_is_locked_at_the_start_is_used_when_it_is_free(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sidecar.stores.sqlite.BUSY_TIMEOUT_S", 0.05)
+    other = sqlite3.connect(tmp_path / "ids.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    store = build(tmp_path / "ids.db", clock)
+    with caplog.at_level(logging.WARNING):
+        await store.start()
+    assert [record.message for record in caplog.records] == [
+        "request id store is locked, and is tried again when it is needed"
+    ]
+    with pytest.raises(StoreFailure, match=r"^busy$"):
+        await fill(store, 1)
+    other.execute("ROLLBACK")
+    other.close()
+    await fill(store, 1)
+    await store.aclose()
+
+
+async def test_step_that_fails_half_way_leaves_no_transaction_open(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    no_bytes: Any = object()
+    with pytest.raises(StoreFailure):
+        await store.reserve(key(1), owner="one", fingerprint=no_bytes, lease_s=LEASE_S)
+    await fill(store, 1)
+    await store.aclose()
+
+
+async def test_step_after_the_end_fails(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    begun = asyncio.create_task(fill(store, 1))
+    await asyncio.sleep(0)
+    await store.aclose()
+    assert [path.name for path in tmp_path.iterdir()] == ["ids.db"], "closed: no log beside it"
+    await store.aclose()
+    for step in (begun, fill(store, 2)):
+        with pytest.raises(StoreFailure, match=r"^closed$"):
+            await step
+    again = build(tmp_path / "ids.db", clock)
+    await again.start()
+    record = await again.reserve(key(1), owner="two", fingerprint=b"x", lease_s=LEASE_S)
+    assert record is not None, "what was begun was made"
+    await again.aclose()
+
+
 async def test_step_that_another_process_keeps_waiting_fails_in_time(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +205,73 @@ async def test_cancelled_step_leaves_the_store_usable(tmp_path: Path, clock: Clo
         await asyncio.wait({task})
     await fill(store, 100)
     await store.aclose()
+
+
+async def test_step_that_is_cancelled_while_it_waits_for_the_file_leaves_the_store_usable(
+    tmp_path: Path, clock: Clock
+) -> None:
+    unretrieved: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unretrieved.append(context))
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    other = sqlite3.connect(tmp_path / "ids.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    tasks = [
+        asyncio.create_task(store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S))
+        for number in range(3)
+    ]
+    await asyncio.sleep(0.05)  # the first is in the thread by now, or else this shows nothing
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    other.execute("ROLLBACK")
+    other.close()
+    await fill(store, 100)
+    await store.aclose()
+    assert unretrieved == []
+
+
+DISK_FULL = """
+import asyncio, resource, sys
+from pathlib import Path
+from sidecar.stores.sqlite import SqliteStore
+from sidecar.stores.store import State, StoreFailure
+
+async def fill(store, number):
+    key = number.to_bytes(16, "big")
+    assert await store.reserve(key, owner="one", fingerprint=b"f", lease_s=60) is None
+    assert await store.begin_sending(key, owner="one", lease_s=60)
+    assert await store.settle(key, owner="one", state=State.DONE, answer=bytes(1000))
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]), window_s=3600, max_bytes=100_000_000)
+    await store.start()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    kinds = []
+    for number in range(200):
+        try:
+            await fill(store, number)
+        except StoreFailure as failure:
+            kinds.append(failure.kind)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await fill(store, 1000)
+    await store.aclose()
+    print(len(kinds) > 10, *sorted(set(kinds)))
+
+asyncio.run(main())
+"""
+
+
+def test_disk_without_room_fails_the_step_and_nothing_else(tmp_path: Path) -> None:
+    """The limit of a file's size stands for it."""
+    program = [sys.executable, "-c", DISK_FULL, str(tmp_path / "ids.db")]
+    said = subprocess.check_output(program, cwd=ROOT, text=True, stderr=subprocess.STDOUT).split()
+    assert said[0] == "True"
+    assert set(said[1:]) <= {"full", "ioerr_write"}
+    with sqlite3.connect(tmp_path / "ids.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class RedisServer:
         self._directory = directory
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     @property
@@ -42,6 +42,7 @@ class RedisServer:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             except OSError:
+                assert self._process.poll() is None, "redis-server ends at once: an option is wrong, or its port taken"
                 assert time.monotonic() < until, "redis-server does not come up"
                 time.sleep(0.02)
             else:
@@ -66,7 +67,8 @@ def redis_server(directory: Path, *options: str) -> Iterator[RedisServer]:
         server.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

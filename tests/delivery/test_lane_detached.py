@@ -5,6 +5,7 @@ import asyncio
 import httpx
 import pytest
 
+from sidecar.delivery.breaker import Breaker, State
 from sidecar.delivery.call import Call
 from sidecar.errors import DeadlineExceeded, Sent
 from tests.support.fake_vendor import BODY, BUSY, Bench, Caller, Countdown, Step, answers, ask, raises
@@ -100,6 +101,29 @@ async def test_deadline_while_the_early_headers_go_out_is_not_sent() -> None:
     await turns()
     assert bench.transport.bodies == []
     assert bench.admission.in_flight == 0
+
+
+async def test_early_headers_that_go_out_are_never_cut_short() -> None:
+    """To cancel gRPC in the middle of them costs memory for good; the body is revoked, so nothing is sent after them."""
+    entered, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def on_commit() -> None:
+        entered.set()
+        await release.wait()
+        ended.set()
+
+    bench = Bench([answers()], breaker=Breaker(failure_ratio=0.1, min_calls=1, window_s=10.0, open_s=5.0))
+    task = asyncio.create_task(bench.deliver(Caller(on_commit).call()))
+    await entered.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    assert bench.admission.in_flight == 1, "the attempt is still under way"
+    release.set()
+    await turns()
+    assert ended.is_set()
+    assert bench.transport.bodies == []
+    assert bench.admission.in_flight == 0
+    assert bench.breaker.state is State.CLOSED, "the vendor is not to blame"
 
 
 async def test_hang_up_before_the_first_byte_ends_the_attempt() -> None:

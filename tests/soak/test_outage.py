@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
@@ -12,6 +14,7 @@ from sidecar.simulator import Simulator
 from tests.conftest import StartSidecar
 from tests.soak.load import check_promises, new_token, push, reasons_of
 from tests.support.fake_vendor import APP, Bench, Caller, Step, answers, raises
+from tests.support.running import Running
 from tests.support.waiting import until
 
 OUTAGE_S = 60
@@ -99,6 +102,8 @@ async def test_real_outage_fails_fast_with_the_time_to_wait_and_ends(
     status = running.sidecar.metrics.registry.get_sample_value
     host = f"127.0.0.1:{vendor.port}"
     assert status("push_sidecar_breaker_state", {"app": "shop", "host": host}) in {1, 2}
+    shown = (await status_page(running))["apps"]["shop"]["breaker"]
+    assert (shown["host"], shown["state"]) in {(host, "open"), (host, "half_open")}
     await vendor.accept_connections()
 
     async def flows() -> bool:
@@ -111,6 +116,14 @@ async def test_real_outage_fails_fast_with_the_time_to_wait_and_ends(
     after = await asyncio.gather(*(push(running.stub, new_token()) for _ in range(20)))
     assert reasons_of(after) == {"OK/yes": 20}
     check_promises([*before, *during, *after], vendor.records)
+
+
+async def status_page(running: Running) -> dict[str, Any]:
+    """Return what `/statusz` shows."""
+    address = running.sidecar.admin_address
+    async with aiohttp.ClientSession() as session, session.get(f"http://{address}/statusz") as answer:
+        shown: dict[str, Any] = await answer.json()
+        return shown
 
 
 @pytest.mark.parametrize("token", ["fault-http-503:x", "fault-http-400:x", "fault-ret-10101:x", "fault-garbage:x"])

@@ -234,6 +234,35 @@ async def test_wait_that_ended_in_the_deadline_is_a_span(
     assert (server.name, wait.name, wait.parent_id) == (METHOD, "admission wait", server.span_id)
 
 
+async def test_wait_for_the_quota_is_a_span(traced: Traced, collector: Collector, vendor: Simulator) -> None:
+    """The vendor's own word pauses the app for a second; the next call waits for its end."""
+    vendor.script(Fault(kind=Kind.HTTP, status=429, headers={"Retry-After": "1"}))
+    async with traced() as running:
+        assert (await running.fail()).reason == "QUOTA_EXCEEDED"
+        await running.push()
+    (wait,) = collector.named("pacing wait")
+    server = collector.named(METHOD)[1]
+    assert (wait.parent_id, wait.status) == (server.span_id, "unset")
+    assert 0.5e9 < wait.end_ns - wait.start_ns < 5e9
+    assert server.start_ns <= wait.start_ns
+
+
+async def test_repetition_is_marked_and_its_wait_for_the_first_call_is_a_span(
+    traced: Traced, collector: Collector, vendor: Simulator
+) -> None:
+    vendor.script(Fault(kind=Kind.SLOW, latency_s=0.2))
+    async with traced() as running:
+        first = asyncio.create_task(running.push(android(request_id="order-1")))
+        await until(lambda: vendor.received == 1)
+        assert (await running.push(android(request_id="order-1"))).replayed
+        assert not (await first).replayed
+    (wait,) = collector.named("request_id wait")
+    marked = [span for span in collector.named(METHOD) if span.attributes.get("push_sidecar.replayed")]
+    assert [span.span_id for span in marked] == [wait.parent_id]
+    assert len(collector.named("POST /v3/push/app")) == 1
+    assert "order-1" not in str([span.attributes for span in collector.spans])
+
+
 async def test_vendor_is_not_told_of_the_trace(traced: Traced, vendor: Simulator) -> None:
     async with traced() as running:
         await running.push(metadata=(*TRACEPARENT, ("baggage", "user=1")))

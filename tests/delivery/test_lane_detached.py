@@ -104,7 +104,7 @@ async def test_deadline_while_the_early_headers_go_out_is_not_sent() -> None:
 
 
 async def test_early_headers_that_go_out_are_never_cut_short() -> None:
-    """To cancel gRPC in the middle of them costs memory for good; the body is revoked, so nothing is sent after them."""
+    """To cancel gRPC in the middle of them costs memory for good. The body is revoked: nothing is sent after them."""
     entered, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def on_commit() -> None:

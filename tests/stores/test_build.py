@@ -59,6 +59,6 @@ def test_default_store_loads_neither_database() -> None:
         "from sidecar.config import IdempotencyConfig\n"
         "from sidecar.stores.build import build_store\n"
         "build_store(IdempotencyConfig(), None, 'p')\n"
-        "print(sorted({'sqlite3', 'redis'} & sys.modules.keys()))\n"
+        "print(sorted({'sidecar.stores.sqlite', 'redis'} & sys.modules.keys()))\n"
     )
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True).strip() == "[]"

@@ -278,7 +278,7 @@ def named(request: PushRequest) -> PushRequest:
 async def stop_with_one_waiting(seen: Seen, push: Any, vendor: Simulator, process: ServeProcess, admin: str) -> None:
     received = vendor.received
     started = [
-        push(named(note(token="fault-latency-0.6:zqtoken", seq=number)), timeout=10, metadata=METADATA)
+        push(named(note(token="fault-latency-3:zqtoken", seq=number)), timeout=10, metadata=METADATA)
         for number in range(2)
     ]
     await until(lambda: vendor.received >= received + 2)

@@ -136,8 +136,10 @@ class SqliteStore:
         return _Transaction(self._connection)
 
     def _open(self) -> None:
-        # Made here, so that nobody else can read what it will hold.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Made here, so that nobody else can read what it will hold. One that is there is not opened: to close it would
+        # end the locks that this process has on it, whoever took them.
+        if not self._path.exists():
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=16
         )
@@ -193,6 +195,9 @@ def _prepare(connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise sqlite3.DatabaseError("it was made by a newer push-sidecar")
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        if tables.fetchall() != ([("requests",)] if version else []):
+            raise sqlite3.DatabaseError("it holds something else than request ids")
         if version < SCHEMA_VERSION:
             for statement in _SCHEMA:
                 connection.execute(statement)

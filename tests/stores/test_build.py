@@ -8,13 +8,15 @@ import pytest
 
 from sidecar.config import Config, ConfigError, IdempotencyConfig, PacingConfig, RedisConfig
 from sidecar.stores.build import build_redis_of, build_store
+from sidecar.stores.store import StoreFull
 from tests.support.process import ROOT
+from tests.support.redis_server import RedisServer
 
 REDIS = RedisConfig(url="redis://127.0.0.1:1/0")
 
 
 def config(**sections: object) -> Config:
-    return Config(apps={}, redis=REDIS, **sections)
+    return Config(**{"apps": {}, "redis": REDIS, **sections})
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,36 @@ async def test_store_is_the_one_that_is_chosen(idempotency: IdempotencyConfig, n
     store = build_store(idempotency, build_redis_of(config(idempotency=idempotency)), "prefix:")
     assert type(store).__name__ == name
     await store.aclose()
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+async def test_store_has_the_configured_room_and_window(tmp_path: Path, store: str) -> None:
+    chosen = IdempotencyConfig(store=store, sqlite_file=tmp_path / "ids.db", max_bytes=2**16, window_s=60, lease_s=1)
+    built = build_store(chosen, None, "prefix:")
+    await built.start()
+    taken: list[bytes] = []
+
+    async def take_all() -> None:
+        while True:
+            key = len(taken).to_bytes(16, "big")
+            await built.reserve(key, owner="one", fingerprint=b"f" * 16, lease_s=1)
+            taken.append(key)
+
+    with pytest.raises(StoreFull) as full:
+        await take_all()
+    await built.aclose()
+    assert 50 < len(taken) < 1000
+    assert 50 < full.value.retry_after_s <= 60
+
+
+async def test_store_in_redis_has_the_configured_window(redis: RedisServer) -> None:
+    chosen = config(idempotency=IdempotencyConfig(store="redis", window_s=60), redis=RedisConfig(url=redis.url))
+    client = build_redis_of(chosen)
+    assert client is not None
+    store = build_store(chosen.idempotency, client, "configured:")
+    await store.reserve(bytes(16), owner="one", fingerprint=b"f", lease_s=1)
+    assert 50_000 < await client.pttl("configured:request:" + "0" * 32) <= 60_000
+    await client.aclose()
 
 
 async def test_connection_is_built_for_who_uses_it_only() -> None:

@@ -7,7 +7,7 @@ import pytest
 from sidecar.stores.redis import RedisStore
 from sidecar.stores.store import Record, State, Store
 
-from .conftest import Clock
+from .conftest import WINDOW_S, Clock
 
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(1, 17))
@@ -172,6 +172,33 @@ async def test_own_record_that_is_sending_is_not_reserved_again(store: Store) ->
     record = await reserve(store, "one")
     assert record is not None
     assert record.state is State.SENDING
+
+
+# Redis ends the windows by itself: test_redis.py.
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+async def test_window_counts_from_the_last_step(store: Store, clock: Clock) -> None:
+    await reserve(store, lease_s=2 * WINDOW_S)
+    clock.now += WINDOW_S - 1
+    assert await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    clock.now += WINDOW_S - 1
+    assert await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
+    clock.now += WINDOW_S - 1
+    assert (await look(store)).answer == b"a"
+    clock.now += 1
+    assert await reserve(store, "two") is None
+
+
+@pytest.mark.parametrize("is_sending", [False, True])
+@pytest.mark.parametrize("store", ["memory", "sqlite"], indirect=True)
+async def test_owner_whose_window_is_over_holds_nothing(store: Store, clock: Clock, *, is_sending: bool) -> None:
+    await reserve(store)
+    if is_sending:
+        await store.begin_sending(KEY, owner="one", lease_s=2 * WINDOW_S)
+    clock.now += WINDOW_S
+    assert not await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    assert not await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
+    assert not await store.release(KEY, owner="one")
+    assert await reserve(store, "two") is None
 
 
 async def test_of_many_at_once_exactly_one_takes_it(store: Store) -> None:

@@ -93,40 +93,50 @@ async def test_answer_is_kept_although_there_is_no_room_for_it(clock: Clock) -> 
     assert len(record.answer) == 100_000
 
 
-async def test_window_counts_from_the_last_step(clock: Clock) -> None:
-    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(10), clock=clock)
-    await store.reserve(key(0), owner="one", fingerprint=FINGERPRINT, lease_s=2 * WINDOW_S)
-    clock.now += WINDOW_S - 1
-    assert await store.begin_sending(key(0), owner="one", lease_s=2 * WINDOW_S)
-    clock.now += WINDOW_S - 1
-    assert await store.settle(key(0), owner="one", state=State.DONE, answer=ANSWER)
-    clock.now += WINDOW_S - 1
-    assert await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=1) is not None
-    clock.now += 1
-    assert await store.reserve(key(0), owner="x", fingerprint=FINGERPRINT, lease_s=1) is None
-
-
-async def test_owner_whose_window_is_over_holds_nothing(clock: Clock) -> None:
-    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(10), clock=clock)
-    await store.reserve(key(0), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
-    clock.now += WINDOW_S
-    assert not await store.begin_sending(key(0), owner="one", lease_s=LEASE_S)
-    assert not await store.release(key(0), owner="one")
-
-
-async def test_a_record_costs_what_it_is_charged_for(clock: Clock) -> None:
-    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(20_000), clock=clock)
-    await fill(store, 0)
+@pytest.mark.parametrize(
+    ("records", "is_held", "least"), [(10_000, False, 0.7), (22_000, True, 0.95)], ids=["cheapest", "dearest"]
+)
+async def test_a_record_costs_what_it_is_charged_for(
+    clock: Clock, records: int, least: float, *, is_held: bool
+) -> None:
+    """The dearest have an owner, in a table that has just grown."""
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(2 * records), clock=clock)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(1, 10_001):
-            await fill(store, number, answer=bytes(60))
+        for number in range(records):
+            owner, fingerprint = f"0123456789abcdef-{number}", number.to_bytes(16, "little")
+            await store.reserve(key(number), owner=owner, fingerprint=fingerprint, lease_s=LEASE_S)
+            if not is_held:
+                await store.begin_sending(key(number), owner=owner, lease_s=LEASE_S)
+                await store.settle(key(number), owner=owner, state=State.DONE, answer=bytes(60))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    charged = RECORD_BYTES + len(FINGERPRINT) + 60
-    assert 0.6 * charged < (after - before) / 10_000 < charged
+    charged = RECORD_BYTES + len(FINGERPRINT) + (0 if is_held else 60)
+    assert least * charged < (after - before) / records < charged
+
+
+async def test_records_whose_window_is_over_leave_memory_some_at_a_time(clock: Clock) -> None:
+    store = MemoryStore(window_s=WINDOW_S, max_bytes=room_for(3000), clock=clock)
+
+    async def come_and_go() -> int:
+        await store.reserve(bytes(16), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+        await store.release(bytes(16), owner="one")
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        for number in range(1, 2001):
+            await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+        held_bytes = await come_and_go()
+        clock.now += WINDOW_S
+        assert await come_and_go() > 0.9 * held_bytes, "not all in one call"
+        for _ in range(200):
+            left_bytes = await come_and_go()
+        assert left_bytes < 0.5 * held_bytes, "but for the table, which does not shrink"
+    finally:
+        tracemalloc.stop()
 
 
 Step = tuple[str, int, str, float]

@@ -1,7 +1,9 @@
 """The Redis store: what must not be at the start, what may come and go, and who shares it."""
 
 import asyncio
+import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,7 +66,9 @@ async def test_keys_have_the_prefix_and_the_window(redis: RedisServer) -> None:
         (name,) = await client.keys("*")
         assert name == b"test:request:" + b"0" * 32
         assert WINDOW_S * 1000 - 5000 < await client.pttl(name) <= WINDOW_S * 1000
+        await client.pexpire(name, 1000)
         await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+        assert await client.pttl(name) > 1000, "each step renews the window"
         await client.pexpire(name, 1000)
         await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
         assert await client.pttl(name) > 1000, "each step renews the window"
@@ -126,6 +130,24 @@ async def test_redis_that_comes_back_is_used_again(tmp_path: Path) -> None:
             assert await reserve(store, owner="two") is None, "it keeps nothing on disk here"
 
 
+async def test_redis_that_comes_back_is_checked_again(tmp_path: Path) -> None:
+    """Another one may answer at its address now."""
+    first = RedisServer(tmp_path)
+    second = RedisServer(tmp_path, "--maxmemory-policy", "allkeys-lru")
+    second.port = first.port
+    try:
+        first.start()
+        async with connected(first) as (store, _):
+            await reserve(store)
+            first.stop()
+            assert await failure(store) == "connection"
+            second.start()
+            assert await failure(store) == "eviction_policy"
+    finally:
+        first.stop()
+        second.stop()
+
+
 async def test_connections_that_ended_while_they_were_idle_are_made_anew(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         async with connected(server) as (store, client):
@@ -176,6 +198,15 @@ async def test_burst_waits_for_few_connections(redis: RedisServer) -> None:
         assert len(await client.client_list()) - others < MAX_CONNECTIONS
 
 
+async def test_wait_for_a_connection_is_given_up_in_time(redis: RedisServer) -> None:
+    async with connected(redis, timeout_s=0.05) as (store, client):
+        held = [await client.connection_pool.get_connection() for _ in range(MAX_CONNECTIONS)]
+        async with asyncio.timeout(5):
+            assert await failure(store) == "timeout"
+        for connection in held:
+            await client.connection_pool.release(connection)
+
+
 async def test_record_whose_window_is_over_is_gone(redis: RedisServer) -> None:
     async with connected(redis) as (_, client):
         await client.flushall()
@@ -201,7 +232,7 @@ async def test_tls_trusts_the_ca_file_and_nobody_else(tmp_path: Path, caplog: py
         (tmp_path / name).mkdir()
     ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
     ours.server_context("127.0.0.1")
-    (leaf,) = map(str, (tmp_path / "ours").glob("leaf-*.pem"))
+    (leaf,) = map(str, ours.ca_file.parent.glob("leaf-*.pem"))
     port = free_port()
     tls = ("--tls-port", str(port), "--tls-cert-file", leaf, "--tls-key-file", leaf, "--tls-auth-clients", "no")
     with redis_server(tmp_path, *tls, "--tls-ca-cert-file", str(ours.ca_file)) as server:
@@ -209,8 +240,8 @@ async def test_tls_trusts_the_ca_file_and_nobody_else(tmp_path: Path, caplog: py
             await store.start()
             assert await reserve(store) is None
             assert caplog.records == []
-        for ca_file in (theirs.ca_file, None):
-            async with connected(server, url=f"rediss://127.0.0.1:{port}", ca_file=ca_file) as (store, _):
+        for host, ca_file in (("127.0.0.1", theirs.ca_file), ("127.0.0.1", None), ("localhost", ours.ca_file)):
+            async with connected(server, url=f"rediss://{host}:{port}", ca_file=ca_file) as (store, _):
                 assert await failure(store) == "connection"
 
 
@@ -239,6 +270,29 @@ async def test_redis_that_does_not_answer_is_given_up_in_time(tmp_path: Path) ->
             await reserve(store)
             await client.execute_command("CLIENT", "PAUSE", "300", "ALL")
             assert await failure(store) == "timeout"
+
+
+async def test_step_without_an_answer_is_not_repeated(tmp_path: Path) -> None:
+    """It may have been made. A second try would come when the pause is over."""
+    with redis_server(tmp_path) as server:
+        async with connected(server, timeout_s=0.3) as (store, client):
+            await reserve(store)
+            await client.execute_command("CLIENT", "PAUSE", "550", "ALL")
+            with pytest.raises(StoreFailure, match=r"^timeout$"):
+                await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+
+
+async def test_redis_that_takes_no_connection_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as stack:
+        port = deaf.getsockname()[1]
+        for _ in range(3):  # more than it queues
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        client = build_redis(RedisConfig(url=f"redis://127.0.0.1:{port}", timeout_s=0.05))
+        async with asyncio.timeout(5):
+            assert await failure(RedisStore(client, window_s=WINDOW_S, key_prefix=PREFIX)) == "timeout"
+        await client.aclose()
 
 
 async def test_full_redis_refuses_new_ids_and_lets_the_others_make_their_steps(tmp_path: Path) -> None:

@@ -75,6 +75,41 @@ async def test_two_on_one_file_share_it(tmp_path: Path, clock: Clock) -> None:
         await store.aclose()
 
 
+CHANGE_JOURNAL = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('PRAGMA journal_mode = DELETE')"
+
+
+async def test_second_store_in_the_process_leaves_the_first_its_lock(tmp_path: Path, clock: Clock) -> None:
+    """Without it another process that ends takes the log away from under the first."""
+    stores = [build(tmp_path / "ids.db", clock) for _ in range(2)]
+    for store in stores:
+        await store.start()
+    program = [sys.executable, "-c", CHANGE_JOURNAL, str(tmp_path / "ids.db")]
+    changed = await asyncio.to_thread(subprocess.run, program, capture_output=True, text=True, check=False)
+    assert "database is locked" in changed.stderr
+    for store in stores:
+        await store.aclose()
+
+
+async def test_records_whose_window_is_over_leave_the_file_some_at_a_time(tmp_path: Path, clock: Clock) -> None:
+    def count() -> int:
+        (rows,) = reader.execute("SELECT count(*) FROM requests").fetchone()
+        return rows
+
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    for number in range(100):
+        await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+    clock.now += WINDOW_S
+    reader = sqlite3.connect(tmp_path / "ids.db")
+    assert await store.reserve(key(99), owner="two", fingerprint=b"x", lease_s=LEASE_S) is None, "free, though there"
+    assert 50 < count() < 100, "some were forgotten, and not all in one call"
+    for _ in range(20):
+        await store.reserve(key(99), owner="two", fingerprint=b"x", lease_s=LEASE_S)
+    assert count() == 1
+    reader.close()
+    await store.aclose()
+
+
 async def test_window_over_makes_room_and_frees_the_key(tmp_path: Path, clock: Clock) -> None:
     store = build(tmp_path / "ids.db", clock, max_bytes=200_000)
     await store.start()
@@ -274,15 +309,25 @@ def test_disk_without_room_fails_the_step_and_nothing_else(tmp_path: Path) -> No
     connection.close()
 
 
+def make_database(path: Path, *, version: int) -> None:
+    """Make a database of another program."""
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE people (name TEXT)")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda path: None, "unable to open|No such file or directory"),
-        (lambda path: (path.parent.mkdir(), path.mkdir()), "Is a directory"),
+        (lambda path: (path.parent.mkdir(), path.mkdir()), "unable to open"),
         (lambda path: (path.parent.mkdir(), path.write_bytes(b"no database at all, but long enough" * 100)),
          "file is not a database"),
+        (lambda path: (path.parent.mkdir(), make_database(path, version=0)), "it holds something else"),
+        (lambda path: (path.parent.mkdir(), make_database(path, version=1)), "it holds something else"),
     ],
-    ids=["no-directory", "directory", "no-database"],
+    ids=["no-directory", "directory", "no-database", "other-database", "other-database-of-version-1"],
 )  # fmt: skip
 async def test_file_that_cannot_be_used_refuses_to_start(tmp_path: Path, clock: Clock, make: object, said: str) -> None:
     path = tmp_path / "below" / "ids.db"

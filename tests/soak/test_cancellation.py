@@ -1,7 +1,6 @@
 """Callers who leave, by the thousand: nothing is lost of the pool, nothing stays behind, and what was said was true."""
 
 import asyncio
-import itertools
 import random
 from collections import Counter
 
@@ -42,7 +41,8 @@ APP = {
 ROUNDS = 4
 # What may stay behind after many calls: nothing of any call, but caches are filled and memory is fragmented.
 OBJECTS = 750
-RSS_BYTES = 16 * MIB
+# Of which the handshakes below take the most.
+RSS_BYTES = 48 * MIB
 # uvloop keeps a TLS handshake that was cut short, with all that belongs to it, until its time for a handshake is over.
 UVLOOP_HANDSHAKE_S = 60
 OBJECTS_PER_HANDSHAKE = 60
@@ -125,8 +125,10 @@ async def test_callers_who_leave_leave_nothing_behind(start_sidecar: StartSideca
 
     assert told.total() == ROUNDS * scaled(5_000)
     assert not {reason.partition("/")[0] for reason in told} - {"OK", "DEADLINE", "OUTCOME_UNKNOWN", HUNG_UP, NOT_OURS}
-    for reason, sent in itertools.product(("DEADLINE", "CANCELLED"), ("no", "maybe")):
-        assert pushes(running, reason, sent) > 0, f"no call ended as {reason} with sent={sent}: {told}"
+    for sent in ("no", "maybe"):
+        # Which of the two a call becomes is decided by whose clock is first, the sidecar's or the caller's library's.
+        left = pushes(running, "DEADLINE", sent) + pushes(running, "CANCELLED", sent)
+        assert left > 0, f"no caller left with sent={sent}: {told}"
 
     if IS_FULL:
         await asyncio.sleep(UVLOOP_HANDSHAKE_S + 1)

@@ -98,7 +98,7 @@ async def test_records_whose_window_is_over_leave_the_file_some_at_a_time(tmp_pa
     store = build(tmp_path / "ids.db", clock)
     await store.start()
     for number in range(100):
-        await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
+        await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=2 * WINDOW_S)
     clock.now += WINDOW_S
     reader = sqlite3.connect(tmp_path / "ids.db")
     assert await store.reserve(key(99), owner="two", fingerprint=b"x", lease_s=LEASE_S) is None, "free, though there"

@@ -18,6 +18,7 @@ from tests.support.process import ServeProcess, serve_process
 from tests.support.raw_server import RawConnection, RawServer, serving
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running import android, write_config
+from tests.support.waiting import until_metric
 
 LEASE_S = 1.0
 TOTAL_TIMEOUT_S = 1.5
@@ -79,6 +80,7 @@ class Served:
 
     process: ServeProcess
     stub: PushServiceStub
+    admin: str
 
     async def push(self, token: str, request_id: str, timeout_s: float = 10) -> PushResponse:
         """Make a push."""
@@ -90,15 +92,24 @@ class Served:
             await self.push(token, request_id)
         return failure_of(error.value)
 
+    async def counted(self, result: str) -> None:
+        """Wait until it has counted one call with a request id for which this was found."""
+        await until_metric(self.admin, f'push_sidecar_request_ids_total{{app="shop",result="{result}"}} 1.0')
+
+    async def answered(self) -> None:
+        """Wait until it has read one answer of the vendor."""
+        series = 'http_client_request_duration_seconds_count{app="shop",http_response_status_code="200"}'
+        await until_metric(self.admin, f"{series} 1.0")
+
 
 @asynccontextmanager
 async def served(directory: Path, vendor: Simulator, kept: Kept, **app: Any) -> AsyncIterator[Served]:
     """Run a sidecar on the store inside the block, unless it is killed before its end."""
     config = write_config(directory, vendor, app={"total_timeout_s": TOTAL_TIMEOUT_S, **app}, **kept.sections)
     async with serve_process(config) as process:
-        address = (await process.wait_for("serving"))["grpc"]
-        async with grpc.aio.insecure_channel(address, (("grpc.enable_retries", 0),)) as channel:
-            yield Served(process, PushServiceStub(channel))
+        serving_at = await process.wait_for("serving")
+        async with grpc.aio.insecure_channel(serving_at["grpc"], (("grpc.enable_retries", 0),)) as channel:
+            yield Served(process, PushServiceStub(channel), serving_at["admin"])
 
 
 def pushes(vendor: Simulator, token: str) -> int:

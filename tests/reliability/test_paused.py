@@ -31,6 +31,7 @@ async def test_paused_and_overtaken_it_sends_nothing_when_it_wakes(
                 first.process.send_signal(signal.SIGCONT)
             gate.open()
             woken = await paused
-    assert (overtaking.replayed, woken.replayed) == (False, True)
-    assert woken.push_id == overtaking.push_id
-    assert (vendor.received, pushes(vendor, "sim-1")) == (1, 1)
+            assert (overtaking.replayed, woken.replayed) == (False, True)
+            assert woken.push_id == overtaking.push_id
+            assert (vendor.received, pushes(vendor, "sim-1")) == (1, 1)
+            await first.counted("lost")

@@ -121,7 +121,7 @@ def _is_stale(secret: WatchedSecret) -> float:
 
 def _status(health: HealthServer, delivery: Delivery, secrets: Sequence[WatchedSecret]) -> dict[str, object]:
     """Return what an operator asks first, as plain data: nothing of a push, and no secret."""
-    apps = {name: dict(status) for name, status in delivery.status().items()}
+    apps = delivery.status()
     for secret in secrets:
         apps[secret.app]["secret"] = "stale" if secret.is_stale else "fresh"
     return {"version": __version__, "is_ready": health.is_ready, "apps": apps}

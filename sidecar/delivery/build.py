@@ -86,7 +86,7 @@ class Delivery:
         self._status[name] = lambda: {
             "in_flight": admission.in_flight,
             "queued": admission.queued,
-            "paused_s": dict(pacer.paused_for_s),
+            "paused_s": pacer.paused_for_s,
             "breaker": {"host": host, "state": breaker.state.value, "retry_after_s": round(breaker.retry_after_s, 3)},
         }
         return Lane(
@@ -127,16 +127,15 @@ class Delivery:
         """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way."""
         url = urlsplit(app.base_url)
         way = (url.hostname, url.port, app.proxy, app.ca_file)
-        config = self._config.breaker
-        return self._breakers.setdefault(
-            way,
-            Breaker(
+        if way not in self._breakers:
+            config = self._config.breaker
+            self._breakers[way] = Breaker(
                 failure_ratio=config.failure_ratio,
                 min_calls=config.min_calls,
                 window_s=config.window_s,
                 open_s=config.open_s,
-            ),
-        )
+            )
+        return self._breakers[way]
 
 
 def quotas_of(

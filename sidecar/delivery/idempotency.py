@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
@@ -89,6 +90,8 @@ class Idempotency:
         self._max_waiting = max_waiting
         self._retry_after_s = retry_after_s
         self._metrics = metrics
+        # To look a child up by its labels costs as much as to count with it.
+        self._found = cache(lambda result: metrics.request_ids.labels(app, result))
         self._claims: dict[bytes, _Claim] = {}
         self._waiting = 0
         self._stopping = asyncio.Event()
@@ -148,7 +151,7 @@ class Idempotency:
 
     def count(self, result: str) -> None:
         """Count a call by what was found."""
-        self._metrics.request_ids.labels(self._app, result).inc()
+        self._found(result).inc()
 
     def count_failure(self, step: str, kind: str) -> None:
         """Count a step that the store did not make, or did not confirm."""

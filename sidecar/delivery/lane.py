@@ -18,6 +18,7 @@ from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker, Permit
 from sidecar.delivery.call import Call, Withheld
 from sidecar.delivery.pacing import PacedOut, Pacer
+from sidecar.delivery.pauses import Pauses
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, QuotaExceeded, Sent, SidecarBug
 from sidecar.telemetry import names
@@ -82,10 +83,9 @@ class Lane:
         self._policy = policy
         self._budget = budget
         self._metrics = metrics
-        self._sleep = sleep
+        self._pauses = Pauses(sleep)
         self._random = random
         self._running: set[asyncio.Task[Any]] = set()
-        self._pauses: set[asyncio.Future[None]] = set()
         # To look a child up by its labels costs as much as to count with it.
         self._vendor_duration = cache(lambda status: metrics.vendor_duration.labels(app, status))
         self._retries = metrics.retries.labels(app)
@@ -147,8 +147,7 @@ class Lane:
         """Refuse what waits for a place, and whatever comes; make no attempt after those that are under way."""
         self._pacer.close()
         self._admission.close()
-        for pause in self._pauses:
-            pause.cancel()
+        self._pauses.end()
 
     async def aclose(self) -> None:
         """Wait for the vendor calls whose callers have gone, then close the connections."""
@@ -186,7 +185,6 @@ class Lane:
             if self._pacer.is_paced(outgoing.call_class):
                 await self._pacer.take(outgoing.call_class)
             await call.before_first_byte()
-            call.sent = Sent.MAYBE
 
         return before_first_byte
 
@@ -271,7 +269,7 @@ class Lane:
             if stream.is_abandoned:
                 attributes[names.ERROR_TYPE] = "cancelled"
                 raise _failure_error("cancelled", was_asked=False) from None
-            was_reached = _was_reached(failure.cause)
+            was_reached = None if failure.cause in _SAY_NOTHING else False
             attributes[names.ERROR_TYPE] = failure.cause
             self._metrics.attempt_failures.labels(self._app, failure.cause).inc()
             raise _failure_error(failure.cause, was_asked=stream.was_asked) from failure
@@ -319,13 +317,7 @@ class Lane:
         # Everything so far provably did nothing, so the call as a whole is unsent again.
         call.sent = Sent.NO
         started_ns = time.time_ns()
-        pause = asyncio.ensure_future(self._sleep(wait_s))
-        self._pauses.add(pause)
-        try:
-            await asyncio.wait({pause})
-        finally:
-            pause.cancel()
-            self._pauses.discard(pause)
+        await self._pauses.wait(wait_s)
         call.trace.add_wait(names.SPAN_RETRY_BACKOFF, started_ns)
         return not self._admission.is_closed
 
@@ -340,13 +332,11 @@ class _Attempts:
         self.last: asyncio.Task[Any] | None = None
 
 
-# Failures that say nothing of whether the vendor can be reached and answers: an old connection that it closed, and
-# answers that are none.
-_SAY_NOTHING = frozenset({"idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid"})
-
-
-def _was_reached(cause: str) -> bool | None:
-    return None if cause in _SAY_NOTHING or cause == EARLY_HEADERS else False
+# Failures that say nothing of whether the vendor can be reached and answers: a caller who is gone, an old connection
+# that it closed, and answers that are none.
+_SAY_NOTHING = frozenset({
+    EARLY_HEADERS, "idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid",
+})  # fmt: skip
 
 
 def _consume(task: "asyncio.Task[T]") -> None:

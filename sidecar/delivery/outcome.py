@@ -3,7 +3,7 @@
 Only what is to be given again is kept: the provider's response, or an error of `sent=maybe`.
 """
 
-from base64 import b64decode, b64encode
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -16,18 +16,13 @@ M = TypeVar("M", bound=Message)
 
 
 class _Failure(msgspec.Struct, omit_defaults=True):
-    """An error, as it is kept. `response` is the provider's message in base64."""
+    """An error, as it is kept. `response` is the provider's message, which `vendor` then has not."""
 
     reason: Reason
     description: str
     attempts: int = 0
-    code: int | None = None
-    message: str = ""
-    http_status: int | None = None
-    push_id: str = ""
-    seq: int = 0
-    environment: str = ""
-    response: str | None = None
+    vendor: VendorAnswer = VendorAnswer()
+    response: bytes | None = None
 
 
 _decoder = msgspec.json.Decoder(_Failure)
@@ -36,21 +31,9 @@ _decoder = msgspec.json.Decoder(_Failure)
 def encode_failure(error: PushError) -> bytes:
     """Return an error of `sent=maybe` as bytes."""
     vendor = error.vendor or VendorAnswer()
-    response = None if vendor.response is None else b64encode(vendor.response.SerializeToString()).decode("ascii")
-    return msgspec.json.encode(
-        _Failure(
-            reason=error.reason,
-            description=error.description,
-            attempts=error.attempts,
-            code=vendor.code,
-            message=vendor.message,
-            http_status=vendor.http_status,
-            push_id=vendor.push_id,
-            seq=vendor.seq,
-            environment=vendor.environment,
-            response=response,
-        )
-    )
+    response = None if vendor.response is None else vendor.response.SerializeToString()
+    kept = replace(vendor, response=None)
+    return msgspec.json.encode(_Failure(error.reason, error.description, error.attempts, kept, response))
 
 
 def replay(record: Record, response_type: type[M]) -> M:
@@ -63,7 +46,7 @@ def replay(record: Record, response_type: type[M]) -> M:
             return response_type.FromString(record.answer)
         if record.state is State.UNKNOWN:
             raise _decode_failure(record.answer, response_type)
-    except (DecodeError, ValueError):  # msgspec's errors and base64's are ValueErrors
+    except (DecodeError, ValueError):  # msgspec's errors are ValueErrors
         raise OutcomeUnknown(
             "this request id was used before, and what became of it cannot be read: the push may have gone out",
             cause="record_unreadable",
@@ -75,13 +58,7 @@ def replay(record: Record, response_type: type[M]) -> M:
 
 def _decode_failure(answer: bytes, response_type: type[Message]) -> EarlierFailure:
     failure = _decoder.decode(answer)
-    vendor = VendorAnswer(
-        code=failure.code,
-        message=failure.message,
-        http_status=failure.http_status,
-        push_id=failure.push_id,
-        seq=failure.seq,
-        environment=failure.environment,
-        response=None if failure.response is None else response_type.FromString(b64decode(failure.response)),
-    )
+    vendor = failure.vendor
+    if failure.response is not None:
+        vendor = replace(vendor, response=response_type.FromString(failure.response))
     return EarlierFailure(failure.reason, failure.description, attempts=failure.attempts, vendor=vendor)

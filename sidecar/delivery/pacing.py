@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from sidecar.delivery.call import Call, Withheld
+from sidecar.delivery.pauses import Pauses
 from sidecar.delivery.quota import Limiter, LimiterFailure, Quota
 from sidecar.errors import Overloaded, QuotaExceeded, ShuttingDown
 from sidecar.telemetry import names
@@ -53,7 +54,7 @@ class Pacer:
         self._pacing_wait = metrics.pacing_wait.labels(app)
         self._slowdowns = metrics.vendor_slowdowns.labels(app)
         self._clock = clock
-        self._sleep = sleep
+        self._pauses = Pauses(sleep)
         self._quotas: dict[str, list[Quota]] = {}
         for quota in quotas:
             for call_class in quota.classes:
@@ -62,7 +63,6 @@ class Pacer:
         for name in self._paused_until:
             metrics.paused.labels(app, name).set_function(partial(self._paused_s, name))
         self._is_paused = False
-        self._waiting: set[asyncio.Future[None]] = set()
         self._is_closed = False
         self._logged_at = -LOG_INTERVAL_S
 
@@ -118,8 +118,7 @@ class Pacer:
     def close(self) -> None:
         """Refuse every call that waits, and every later one that would have to."""
         self._is_closed = True
-        for waiting in self._waiting:
-            waiting.cancel()
+        self._pauses.end()
 
     async def _wait_s(self, call_class: str) -> float:
         """Return how long a call of this class has to wait, as things are."""
@@ -144,19 +143,15 @@ class Pacer:
         return max(0.0, self._paused_until[name] - self._clock())
 
     async def _wait(self, call: Call, wait_s: float) -> None:
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._pauses) >= self._max_waiting:
             raise Overloaded(
-                f"{len(self._waiting)} calls wait for the vendor's quota, as many as configured",
+                f"{len(self._pauses)} calls wait for the vendor's quota, as many as configured",
                 retry_after_s=self._overload_retry_after_s,
             )
         started, started_ns = time.perf_counter(), time.time_ns()
-        waiting = asyncio.ensure_future(self._sleep(wait_s))
-        self._waiting.add(waiting)
         try:
-            await asyncio.wait({waiting})
+            await self._pauses.wait(wait_s)
         finally:
-            waiting.cancel()
-            self._waiting.discard(waiting)
             self._pacing_wait.observe(time.perf_counter() - started)
             call.trace.add_wait(names.SPAN_PACING_WAIT, started_ns)
         if self._is_closed:

@@ -6,17 +6,10 @@ from hypothesis import strategies as st
 
 from sidecar.delivery.breaker import Breaker, Permit, State
 from sidecar.errors import NotSent
+from tests.support.clock import Clock
 
 OPEN_S = 5.0
 WINDOW_S = 10.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,14 +3,7 @@
 import pytest
 
 from sidecar.delivery.deadline import Deadline
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.mark.parametrize(

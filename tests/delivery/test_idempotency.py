@@ -32,6 +32,7 @@ from sidecar.errors import (
 from sidecar.stores.memory import MemoryStore
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 from sidecar.telemetry.metrics import Metrics
+from tests.support.clock import Clock
 from tests.support.fake_vendor import APP, Caller, Countdown
 from tests.support.raw_server import turns
 
@@ -40,16 +41,6 @@ CONTENT = b"c" * 16
 OTHER_CONTENT = b"d" * 16
 LEASE_S = 10.0
 SENDING_LEASE_S = 17.0
-
-
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Store(MemoryStore):

@@ -11,20 +11,11 @@ from sidecar.stores.redis import RedisStore
 from sidecar.stores.redis_client import build_redis
 from sidecar.stores.sqlite import SqliteStore
 from sidecar.stores.store import Store
+from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer, redis_server
 
 WINDOW_S = 3600.0
 PREFIX = "test:"
-
-
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

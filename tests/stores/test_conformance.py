@@ -6,8 +6,9 @@ import pytest
 
 from sidecar.stores.redis import RedisStore
 from sidecar.stores.store import Record, State, Store
+from tests.support.clock import Clock
 
-from .conftest import WINDOW_S, Clock
+from .conftest import WINDOW_S
 
 KEY = bytes(range(16))
 OTHER_KEY = bytes(range(1, 17))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from sidecar.stores.memory import RECORD_BYTES, MemoryStore
 from sidecar.stores.store import State, StoreFull
+from tests.support.clock import Clock
 
-from .conftest import WINDOW_S, Clock
+from .conftest import WINDOW_S
 
 LEASE_S = 10.0
 FINGERPRINT = b"f" * 16

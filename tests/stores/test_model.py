@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from sidecar.stores.memory import MemoryStore
 from sidecar.stores.sqlite import SqliteStore
 from sidecar.stores.store import Record, State, Store
+from tests.support.clock import Clock
 
-from .conftest import WINDOW_S, Clock
+from .conftest import WINDOW_S
 
 LEASE_S = 10.0
 Step = tuple[str, int, str, float]

@@ -16,9 +16,10 @@ import pytest
 from sidecar.config import ConfigError
 from sidecar.stores.sqlite import SCHEMA_VERSION, SqliteStore
 from sidecar.stores.store import State, StoreFailure, StoreFull
+from tests.support.clock import Clock
 from tests.support.process import ROOT
 
-from .conftest import WINDOW_S, Clock
+from .conftest import WINDOW_S
 
 LEASE_S = 10.0
 FINGERPRINT = b"f" * 16

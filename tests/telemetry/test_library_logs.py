@@ -8,16 +8,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.telemetry.library_logs import INTERVAL_S, KNOWN, WITHHELD, LibraryLines, is_ours
+from tests.support.clock import Clock
 
 QUEUE_FULL = "Queue full, dropping %s."
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def record(

@@ -11,16 +11,9 @@ import pytest
 from sidecar.simulator import ANDROID_APP_ID, ANDROID_SECRET_KEY, IOS_APP_ID, IOS_SECRET_KEY
 from sidecar.simulator.exchange import Reply, Request, parse_json
 from sidecar.simulator.xg.vendor import XgVendor
+from tests.support.clock import Clock
 
 KEYS = {"android": (ANDROID_APP_ID, ANDROID_SECRET_KEY), "ios": (IOS_APP_ID, IOS_SECRET_KEY)}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

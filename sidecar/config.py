@@ -93,11 +93,10 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
             attempt(partial(_refuse_key, key, source))
     if None not in sections.values():
         attempt(partial(_check_sections, sections, source))
-    server = sections.get("server", ServerConfig())
     apps: dict[str, Any] = {}
     if isinstance(given := tree.get("apps"), dict) and given:
         for name, value in given.items():
-            apps[name] = attempt(partial(_read_app, name, value, server, environment, source))
+            apps[name] = attempt(partial(_read_app, name, value, sections, environment, source))
     else:
         attempt(partial(_convert, {key: tree[key] for key in tree if key == "apps"}, Config, source))
     if problems:
@@ -186,7 +185,7 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
 
 
 def _read_app(
-    name: Any, tree: Any, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+    name: Any, tree: Any, sections: Mapping[str, Any], environment: Mapping[str, str], source: Source
 ) -> AppConfig:
     _check_keys({name: tree}, source, "apps")
     prefix = f"apps.{name}"
@@ -197,7 +196,7 @@ def _read_app(
         _check_codes(tree.get("code_classes"), source, f"{prefix}.code_classes")
         _check_quotas(tree.get("quotas"), source, f"{prefix}.quotas")
     app = _convert(tree, AppConfig, source, prefix)
-    _check_app(name, app, server, environment, source)
+    _check_app(name, app, sections, environment, source)
     return app
 
 
@@ -242,8 +241,12 @@ def _choices(kind: Any, key: str) -> tuple[str, ...]:
 
 
 def _check_app(
-    name: str, app: AppConfig, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+    name: str, app: AppConfig, sections: Mapping[str, Any], environment: Mapping[str, str], source: Source
 ) -> None:
+    # None: the section itself is wrong, which is said already.
+    server: ServerConfig | None = sections.get("server", ServerConfig())
+    idempotency: IdempotencyConfig | None = sections.get("idempotency", IdempotencyConfig())
+
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(f'apps.{name}.{key}')}: apps.{name}.{key}: {why}")
 
@@ -262,6 +265,12 @@ def _check_app(
             "total_timeout_s",
             f"must be below server.shutdown_grace_s ({server.shutdown_grace_s:g} s), "
             "else a stop would cut calls in flight",
+        )
+    if idempotency is not None and 2 * app.total_timeout_s > idempotency.window_s:
+        raise refuse(
+            "total_timeout_s",
+            f"must be at most half of idempotency.window_s ({idempotency.window_s:g} s), "
+            "else the request id of a call in flight would be forgotten",
         )
     try:
         read_secret(name, app, environment)

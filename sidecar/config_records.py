@@ -196,7 +196,12 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ] = "memory"
     window_s: Annotated[
         float,
-        Meta(ge=60, le=30 * 86400, description="How long an answer is kept and given again, in seconds."),
+        Meta(
+            ge=60,
+            le=30 * 86400,
+            description="How long an answer is kept and given again, in seconds; at least twice every "
+            "`total_timeout_s`.",
+        ),
     ] = 86400.0
     lease_s: Annotated[
         Seconds,

@@ -130,7 +130,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         "admin": {"listen": "[::1]:2"},
         "log": {"level": "debug", "format": "text"},
         "idempotency": {
-            "store": "redis", "window_s": 60, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
+            "store": "redis", "window_s": 90, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
             "on_store_failure": "continue",
         },
         "pacing": {"storage": "redis"},
@@ -467,6 +467,19 @@ def test_vendor_call_must_fit_into_the_grace_of_a_stop(tmp_path: Path) -> None:
     assert said.startswith("apps.shop.total_timeout_s: must be below server.shutdown_grace_s (20 s)")
     tree = {"server": {"shutdown_grace_s": 21}, "apps": {"shop": {**APP, "total_timeout_s": 20}}}
     assert load(write(tmp_path, tree), ENVIRONMENT).apps["shop"].total_timeout_s == 20
+
+
+def test_request_id_must_outlast_the_vendor_call(tmp_path: Path) -> None:
+    tree = {
+        "server": {"shutdown_grace_s": 60},
+        "idempotency": {"window_s": 60},
+        "apps": {"shop": {**APP, "total_timeout_s": 30.5}},
+    }
+    with pytest.raises(ConfigError) as refused:
+        load(write(tmp_path, tree), ENVIRONMENT)
+    assert "apps.shop.total_timeout_s: must be at most half of idempotency.window_s (60 s)" in str(refused.value)
+    tree["apps"]["shop"]["total_timeout_s"] = 30
+    assert load(write(tmp_path, tree), ENVIRONMENT).idempotency.window_s == 60
 
 
 # The environment.

@@ -19,6 +19,10 @@ class Withheld(Exception):  # a turn of events, not an error of its own
 class Claim(Protocol):
     """The hold of a call on its request id."""
 
+    def check(self) -> None:
+        """Raise `Withheld` when it is known that the call may not be sent any more."""
+        ...
+
     async def begin_sending(self) -> None:
         """Step to *sending*; raises `Withheld` or `PushError` when the call may not be sent."""
         ...

@@ -17,9 +17,11 @@ from sidecar.config_records import (
     AdminConfig,
     AppConfig,
     BreakerConfig,
+    CallerConfig,
     Config,
     HealthConfig,
     IdempotencyConfig,
+    ListenerConfig,
     LogConfig,
     PacingConfig,
     RedisConfig,
@@ -27,6 +29,7 @@ from sidecar.config_records import (
     Secret,
     SecretsConfig,
     ServerConfig,
+    TlsConfig,
 )
 from sidecar.config_tree import ConfigError, Source, read_tree
 
@@ -34,10 +37,12 @@ __all__ = [
     "AdminConfig",
     "AppConfig",
     "BreakerConfig",
+    "CallerConfig",
     "Config",
     "ConfigError",
     "HealthConfig",
     "IdempotencyConfig",
+    "ListenerConfig",
     "LogConfig",
     "PacingConfig",
     "RedisConfig",
@@ -45,6 +50,7 @@ __all__ = [
     "Secret",
     "SecretsConfig",
     "ServerConfig",
+    "TlsConfig",
     "load",
     "read_secret",
     "read_secret_file",
@@ -66,6 +72,8 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "redis": RedisConfig,
     "secrets": SecretsConfig,
 }
+# Sections of records by names that the operator chooses.
+_NAMED: Mapping[str, type[msgspec.Struct]] = {"listeners": ListenerConfig, "callers": CallerConfig}
 
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -87,10 +95,8 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
     sections: dict[str, Any] = {}
     for key, value in tree.items():
-        if key in _SECTIONS:
-            sections[key] = attempt(partial(_convert, value, _SECTIONS[key], source, key))
-        elif key != "apps":
-            attempt(partial(_refuse_key, key, source))
+        if key != "apps":
+            sections[key] = attempt(partial(_read_section, key, value, source))
     if None not in sections.values():
         attempt(partial(_check_sections, sections, source))
     apps: dict[str, Any] = {}
@@ -145,7 +151,11 @@ def _path_hook(kind: type, value: Any) -> Any:
     raise ValueError("must be a path")
 
 
-def _refuse_key(key: Any, source: Source) -> None:
+def _read_section(key: Any, value: Any, source: Source) -> Any:
+    if key in _SECTIONS:
+        return _convert(value, _SECTIONS[key], source, key)
+    if key in _NAMED:
+        return _read_named(key, value, _NAMED[key], source)
     _check_keys({key: None}, source, "")
     raise ConfigError(f"{source.of(key)}: {key}: no such key")
 
@@ -182,6 +192,16 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
             read_secret_file("redis.password_file", redis.password_file)
         except ConfigError as error:
             raise ConfigError(f"{source.of('redis.password_file')}: {error}") from None
+
+
+def _read_named(key: str, tree: Any, kind: type[T], source: Source) -> dict[str, T]:
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source.of(key)}: {key}: must be a mapping of names")
+    _check_keys(tree, source, key)
+    for name in tree:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{source.of(key)}: {key}: the name {name!r} must match {_NAME.pattern}")
+    return {name: _convert(value, kind, source, f"{key}.{name}") for name, value in tree.items()}
 
 
 def _read_app(

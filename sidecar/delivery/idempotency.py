@@ -88,7 +88,8 @@ class Idempotency:
         Raises what `deliver` raises, now or earlier, and `RequestIdReused`, `StoreUnavailable`, `Overloaded`,
         `DeadlineExceeded`, `OutcomeUnknown`.
         """
-        key = blake2b(f"{self._app}\0{request_id}".encode(), digest_size=16).digest()
+        # Callers with names have ids of their own; without, the key is that of an earlier release.
+        key = blake2b(f"{self._app}\0{request_id}".encode(), digest_size=16, key=call.caller.encode()).digest()
         while True:
             if (other := self._claims.get(key)) is not None:
                 record = await self._wait_for(other, call, content)

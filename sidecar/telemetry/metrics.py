@@ -133,6 +133,18 @@ class Metrics:
             ("app",),
             registry=self.registry,
         )
+        self.certificate_stale = Gauge(
+            "push_sidecar_certificate_stale",
+            "1 while the listener's files hold no certificate that can be used, and the last good one is.",
+            ("listener",),
+            registry=self.registry,
+        )
+        self.certificate_expiry = Gauge(
+            "push_sidecar_certificate_expiry_timestamp_seconds",
+            "When the certificate that the listener shows ends, in seconds since the epoch.",
+            ("listener",),
+            registry=self.registry,
+        )
         Gauge("push_sidecar_build_info", "1.", ("version",), registry=self.registry).labels(version).set(1)
 
     def exposition(self) -> bytes:

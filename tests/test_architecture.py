@@ -43,7 +43,7 @@ OWNERS: dict[str, dict[str, str]] = {
         "sidecar.simulator": "serves the simulated vendor (aiohttp.web)",
     },
     "grpc": {"sidecar.server": "the callers' side", "sidecar.cli": "a caller itself, of the verbs that push"},
-    "grpc_health": {"sidecar.server.health": "health"},
+    "grpc_health": {"sidecar.server.health": "health", "sidecar.cli.wait": "asks for it, as a probe does"},
     "grpc_reflection": {"sidecar.server.server": "reflection"},
     "opentelemetry": {"sidecar.telemetry": "spans"},
     "prometheus_client": {"sidecar.telemetry": "metrics"},

@@ -68,8 +68,6 @@ def run(args: argparse.Namespace) -> int:
     allow_every_character()
     try:
         try:
-            named = f" ({args.service})" if args.service else ""
-            say(f"push-sidecar wait: for the sidecar at {args.target} to be ready{named}, at most {args.timeout:g} s")
             code, became = asyncio.run(_wait(args.target, args.service, args.timeout))
         except KeyboardInterrupt:
             code, became = EXIT_REFUSED, "interrupted"
@@ -92,6 +90,8 @@ async def _wait(target: str, service: str, timeout_s: float) -> tuple[int, str]:
     from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse  # noqa: PLC0415
     from grpc_health.v1.health_pb2_grpc import HealthStub  # noqa: PLC0415
 
+    named = f" ({service})" if service else ""
+    say(f"push-sidecar wait: for the sidecar at {target} to be ready{named}, at most {timeout_s:g} s")
     began = time.monotonic()
     last = "nobody answers there"
     try:

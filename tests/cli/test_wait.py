@@ -128,7 +128,6 @@ def test_interrupt_ends_it_with_1_and_without_a_traceback() -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
-        # The line comes before the loop takes over the signal: either way it is an interrupt.
         process.send_signal(2)
         rest = process.stderr.read()
         assert process.wait() == 1

@@ -38,7 +38,7 @@ def make_pod(vendor: Simulator, tmp_path: Path) -> MakePod:
         return Pod(
             pod_template(resources),
             tmp_path / "pod",
-            images={SIDECAR: (SIDECAR,), "push-sidecar-example": (str(example),)},
+            images={SIDECAR: (SIDECAR,), "push-sidecar-example": (str(example),), "shop": ("sleep", "600")},
             config_maps={config_map["metadata"]["name"]: config_map["data"]},
             secrets_={SECRET: {SECRET_FILE: secret_key or vendor.android.secret_key}},
             environment={

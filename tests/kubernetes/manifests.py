@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import kubernetes_validate
 import yaml
 
 from tests.support.toolchains import find_tool, run_tool
@@ -16,6 +17,8 @@ ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy" / "kubernetes"
 SIDECAR: Final = "push-sidecar"
 KUSTOMIZE_VERSION: Final = "v5.8.2"
+# The first version whose clusters have native sidecars without a feature gate, and the newest that is known.
+VERSIONS: Final = ("1.29", kubernetes_validate.latest_version())
 
 
 def build(folder: Path) -> list[Resource]:
@@ -45,6 +48,16 @@ def write_overlay(
     tree = {"resources": names, "components": paths, **more}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(tree))
     return folder
+
+
+def validate(resources: Sequence[Resource], version: str) -> None:
+    """Hold resources against the API's schemas, unknown fields included; a custom resource has none.
+
+    Raises `kubernetes_validate.ValidationError`.
+    """
+    for resource in resources:
+        if resource["kind"] != "PodMonitor":
+            kubernetes_validate.validate(resource, version, strict=True)
 
 
 def workload(kind: str, **pod_spec: Any) -> Resource:

@@ -267,7 +267,9 @@ class Pod:
 
     def _mapped(self, text: str, container: Resource) -> str:
         """Put this machine's paths and address in the place of the container's."""
-        here = {mount["mountPath"]: str(self._paths[mount["name"]]) for mount in container.get("volumeMounts", [])}
+        mounts = container.get("volumeMounts", [])
+        assert all(mount.keys() <= {"name", "mountPath", "readOnly"} for mount in mounts), "only whole volumes"
+        here = {mount["mountPath"]: str(self._paths[mount["name"]]) for mount in mounts}
         here |= {"0.0.0.0": self.address, "127.0.0.1": self.address}  # noqa: S104  # it replaces it
         pattern = "|".join(re.escape(there) for there in sorted(here, key=len, reverse=True))
         return re.sub(rf"(?:{pattern})(?![\w-])", lambda found: here[found[0]], text)

@@ -14,12 +14,16 @@ from sidecar import __version__
 from sidecar.config_records import ServerConfig
 from tests.kubernetes.manifests import (
     DEPLOY,
+    KUSTOMIZE_VERSION,
+    ROOT,
     SIDECAR,
+    VERSIONS,
     Resource,
     build,
     one,
     pod_template,
     sidecar_of,
+    validate,
     workload,
     write_overlay,
 )
@@ -27,16 +31,8 @@ from tests.support.toolchains import find_tool, run_tool
 
 KINDS = ["Deployment", "StatefulSet", "Job"]
 EXAMPLES = ["example/service", "example/job"]
-# The first version whose clusters have native sidecars without a feature gate, and the newest that is known.
-VERSIONS = ["1.29", kubernetes_validate.latest_version()]
 # What a stop takes beyond server.shutdown_grace_s: peers that do not leave (1), admin (2), traces (5).
 END_OF_SIDECAR_S = 8
-
-
-def validate(resources: list[Resource], version: str) -> None:
-    for resource in resources:
-        if resource["kind"] != "PodMonitor":
-            kubernetes_validate.validate(resource, version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -124,7 +120,7 @@ def check_restricted(container: Resource) -> None:
 def test_user_of_the_manifest_is_the_user_of_the_image(tmp_path: Path) -> None:
     context = sidecar_of(build(write_overlay(tmp_path, [workload("Job")])))["securityContext"]
     user = f"{context['runAsUser']}:{context['runAsGroup']}"
-    assert f"\nUSER {user}\n" in (DEPLOY.parents[1] / "Dockerfile").read_text()
+    assert f"\nUSER {user}\n" in (ROOT / "Dockerfile").read_text()
 
 
 def test_probes_ask_what_the_health_listener_has(tmp_path: Path) -> None:
@@ -209,6 +205,12 @@ def test_ordinary_container_is_the_same_but_for_its_place(kind: str, tmp_path: P
     assert (first.pop("command", None) is None) == (kind != "Job")
     changed["spec"].update(initContainers=[{**first, "restartPolicy": "Always"}], containers=others)
     assert changed == pod_template(native)
+
+
+def test_ci_builds_the_kustomize_that_the_tests_look_for() -> None:
+    run = (ROOT / ".ci" / "run").read_text()
+    assert f"push-sidecar/kustomize-{KUSTOMIZE_VERSION}" in run
+    assert f"sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE_VERSION}" in run
 
 
 @pytest.mark.timeout(600)

@@ -730,6 +730,6 @@ def test_documented_example_loads(tmp_path: Path) -> None:
     _, _, rest = DOCUMENT.read_text().partition("```yaml\n")
     key_file = tmp_path / "key"
     key_file.write_text(SECRET)
-    example = rest.partition("```")[0].replace("/run/secrets/shop-android", str(key_file))
+    example = rest.partition("```")[0].replace("/run/secrets/push-sidecar/shop-android", str(key_file))
     config = load(write(tmp_path, example), {"SHOP_IOS_SECRET_KEY": SECRET})
     assert {name: app.platform for name, app in config.apps.items()} == {"shop-android": "android", "shop-ios": "ios"}

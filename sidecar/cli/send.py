@@ -28,6 +28,7 @@ EPILOG: Final = """examples:
   push-sidecar send --platform ios --silent --to-account alice --data sync=orders
   push-sidecar send --platform android --to-tag vip --to-tag beta --tag-op and --title Sale --content Today
   push-sidecar send --platform android --to-all --title Hello --content All --validate-only
+  push-sidecar send --target push.example.com:50051 --ca-file ca.crt --cert-file me.crt --key-file me.key request.json
   push-sidecar send request.json --trace       the JSON form of PushRequest; - reads standard input
 
 exit code: 0 accepted, 1 refused or not sent, 2 wrong use, 3 it may have gone out
@@ -92,6 +93,9 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
         default=DEFAULT_TARGET,
         help="the sidecar: HOST:PORT or unix:/path (default %(default)s)",
     )
+    group.add_argument("--ca-file", metavar="PEM", help="connect with TLS, and trust these authorities")
+    group.add_argument("--cert-file", metavar="PEM", help="with --ca-file: show this certificate (mutual TLS) ...")
+    group.add_argument("--key-file", metavar="PEM", help="... whose key is here")
     group.add_argument("--timeout", type=read_timeout, default=30.0, metavar="SECONDS", help="deadline (default 30)")
     group.add_argument(
         "--request-id", metavar="ID", help="make the call safe to repeat: the same id is pushed at most once"
@@ -112,29 +116,30 @@ class _Progress:
 
 def run(args: argparse.Namespace) -> int:
     """Make the push; returns the exit code."""
-    from sidecar.cli.send_request import UsageError, read_request  # noqa: PLC0415  # only this verb needs it
+    from sidecar.cli.credentials import credentials_of  # noqa: PLC0415  # only this verb needs it
+    from sidecar.cli.send_request import UsageError, read_request  # noqa: PLC0415  # as above
 
     allow_every_character()
     try:
         try:
-            request = read_request(args)
+            request, credentials = read_request(args), credentials_of(args)
             if request.HasField("all") and not request.validate_only and not args.yes and not _confirm(args):
                 say("push-sidecar send: nothing was sent")
                 return EXIT_REFUSED
         except UsageError as error:
             say(f"push-sidecar send: {error}\npush-sidecar send: see `push-sidecar send --help`")
             return EXIT_USAGE
-        return _send(args, request)
+        return _send(args, request, credentials)
     finally:
         give_up_unwritten()
 
 
-def _send(args: argparse.Namespace, request: Any) -> int:
+def _send(args: argparse.Namespace, request: Any, credentials: Any) -> int:
     """Make the push and tell what became of it; the code is decided before anything is written."""
     progress = _Progress()
     failure: BaseException | None = None
     try:
-        asyncio.run(_push(args, request, progress))
+        asyncio.run(_push(args, request, credentials, progress))
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # told below, where no answer is known
         failure = error
     code, became = _became(progress)
@@ -183,7 +188,7 @@ def _confirm(args: argparse.Namespace) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-async def _push(args: argparse.Namespace, request: Any, progress: _Progress) -> None:
+async def _push(args: argparse.Namespace, request: Any, credentials: Any, progress: _Progress) -> None:
     import grpc  # noqa: PLC0415  # so that other verbs start without it
 
     from pushsidecar.client import PushError, Sent, connect_async, error_of  # noqa: PLC0415
@@ -192,7 +197,7 @@ async def _push(args: argparse.Namespace, request: Any, progress: _Progress) -> 
 
     trace_id = secrets.token_hex(16) if args.trace else ""
     metadata = ((TRACE_KEY, "1"), ("traceparent", f"00-{trace_id}-{secrets.token_hex(8)}-01")) if trace_id else ()
-    async with connect_async(args.target) as channel:
+    async with connect_async(args.target, credentials=credentials) as channel:
         # Without a connection nothing is sent: here that is known, and from the call it would be "maybe".
         try:
             async with asyncio.timeout(min(args.timeout, _CONNECT_TIMEOUT_S)):

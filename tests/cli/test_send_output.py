@@ -198,7 +198,7 @@ def test_unexpected_failure_in_mid_push_is_an_unknown_outcome(
 def test_unexpected_failure_before_the_push_is_told_as_not_sent(
     pushes: Pushes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("it broke")
 
     monkeypatch.setattr("pushsidecar.client.connect_async", broken)

@@ -114,6 +114,7 @@ class Delivery:
             store=self._store,
             lease_s=idempotency.lease_s,
             sending_lease_s=app.total_timeout_s + SETTLE_SLACK_S,
+            window_s=idempotency.window_s,
             goes_on_without_store=idempotency.on_store_failure == "continue",
             metrics=self._metrics,
         )

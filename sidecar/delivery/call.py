@@ -27,8 +27,8 @@ class Claim(Protocol):
         """Step to *sending*; raises `Withheld` or `PushError` when the call may not be sent."""
         ...
 
-    async def settle(self, outcome: Any) -> None:
-        """Record what became of the call: the provider's response, or a `PushError`."""
+    def settle_later(self, outcome: Any) -> Any:
+        """Have recorded what became of the call: the provider's response, or a `PushError`."""
         ...
 
 

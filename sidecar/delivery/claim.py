@@ -17,14 +17,17 @@ from sidecar.delivery.call import Withheld
 from sidecar.delivery.outcome import encode_failure
 from sidecar.delivery.pauses import Pauses
 from sidecar.errors import PushError, Sent, StoreUnavailable
-from sidecar.stores.store import Record, State, Store, StoreFailure
+from sidecar.stores.store import Record, State, Store, StoreFailure, StoreFull
 from sidecar.telemetry.metrics import Metrics
 
 # How soon, and at most how late, a last step that the store did not make is tried again.
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 2.0
-# A claim is renewed so many times within its lease, so that one renewal may fail.
+# A claim is renewed so many times within its lease and its window, so that one renewal may fail.
 RENEWALS = 3
+# While a store is away, no more last steps than these are tried again: each that is not heals with its lease, or reads
+# as unknown.
+MAX_RETRYING = 1000
 
 T = TypeVar("T")
 
@@ -42,7 +45,7 @@ class ClaimLost(Withheld):
 class Keeper:
     """What the claims of one app share: the store, the leases, and the steps that go on when their calls have gone.
 
-    Times in seconds; `sending_lease_s` covers a vendor call and its record.
+    Times in seconds; `sending_lease_s` covers a vendor call and its record, `window_s` is the store's.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Keeper:
         store: Store,
         lease_s: float,
         sending_lease_s: float,
+        window_s: float,
         goes_on_without_store: bool,
         metrics: Metrics,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -60,21 +64,22 @@ class Keeper:
         self.store = store
         self.lease_s = lease_s
         self.sending_lease_s = sending_lease_s
+        # A store of this process alone has no others that a lease would be for.
+        held_s = window_s if store.is_immediate else min(lease_s, window_s)
+        self.renewal_s = held_s / RENEWALS
         self.goes_on_without_store = goes_on_without_store
         self._metrics = metrics
         # To look a child up by its labels costs as much as to count with it.
         self._found = cache(lambda result: metrics.request_ids.labels(app, result))
-        self.pauses = Pauses(sleep)
-        self.is_closed = False
+        self._pauses = Pauses(sleep)
+        self._retrying = 0
+        self._is_closed = False
         self._background: set[asyncio.Task[Any]] = set()
 
-    def close(self) -> None:
-        """Try what the store did not do only once more."""
-        self.is_closed = True
-        self.pauses.end()
-
     async def aclose(self) -> None:
-        """Wait until everything is recorded."""
+        """Wait until everything is recorded; what the store did not do is tried once more, and now."""
+        self._is_closed = True
+        self._pauses.end()
         while self._background:
             await asyncio.wait(self._background)
 
@@ -98,9 +103,33 @@ class Keeper:
         """Make a step of the store, to its end also when its call goes: one that is cut short may be made or not."""
         return await (step if self.store.is_immediate else asyncio.shield(self.spawn(step)))
 
+    def try_again(self, step: Callable[[], Awaitable[bool]]) -> None:
+        """Make a step until it says that it was made, for as long as others would wait for it."""
+        if self._retrying < MAX_RETRYING:
+            self._retrying += 1
+            self.spawn(self._try_again(step))
+
+    async def _try_again(self, step: Callable[[], Awaitable[bool]]) -> None:
+        wait_s, waited_s = FIRST_RETRY_S, 0.0
+        try:
+            while True:
+                if not self._is_closed:
+                    await self._pauses.wait(wait_s)
+                is_last = self._is_closed or waited_s + wait_s >= self.sending_lease_s
+                if await step() or is_last:
+                    return
+                waited_s += wait_s
+                wait_s = min(LAST_RETRY_S, 2 * wait_s)
+        finally:
+            self._retrying -= 1
+
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, StoreFailure):
+        if (
+            not task.cancelled()
+            and (error := task.exception()) is not None
+            and not isinstance(error, StoreFailure | StoreFull)
+        ):
             _log.error("bug in a step of a request id", exc_info=error, extra={"app": self._app})
 
 
@@ -148,7 +177,7 @@ class RequestIdClaim:
     async def reserve(self) -> Record | None:
         """Take the id; returns None when it is ours now, else what the store has under it.
 
-        When it is cut short, the id is given back. Raises `StoreFull` and `StoreFailure`.
+        When it is cut short, or the store fails, the id is given back. Raises `StoreFull` and `StoreFailure`.
         """
         keeper = self._keeper
         step = keeper.store.reserve(self.key, owner=self.owner, fingerprint=self.content, lease_s=keeper.lease_s)
@@ -160,6 +189,10 @@ class RequestIdClaim:
                 record = await asyncio.shield(reserving)
             except asyncio.CancelledError:
                 keeper.spawn(self._give_back(reserving))
+                raise
+            except StoreFailure:
+                # It may have been made all the same.
+                keeper.try_again(self._try_release)
                 raise
         if record is None:
             self.is_ours = True
@@ -185,9 +218,10 @@ class RequestIdClaim:
             )
         except StoreFailure as failure:
             keeper.count_failure("begin_sending", failure.kind)
-            self._is_confirmed = False
+            was_confirmed, self._is_confirmed = self._is_confirmed, False
             if keeper.goes_on_without_store:
-                keeper.count("unprotected")
+                if was_confirmed:
+                    keeper.count("unprotected")
                 return
             keeper.count("store_failed")
             raise StoreUnavailable("the store of request ids does not answer: nothing was sent") from None
@@ -202,12 +236,23 @@ class RequestIdClaim:
         afterwards it reads as unknown, and never as free.
         """
         record = _record(outcome, self.content)
-        step = self._release if record is None else partial(self._keep, record)
+        step = self._try_release if record is None else partial(self._try_keep, record)
+        if record is not None:
+            # Who waits here need not wait for the store.
+            self.end(record)
         try:
-            if self.is_kept and not await self._try(step):
-                self._keeper.spawn(self._try_again(step))
+            if self.is_kept and not await step():
+                self._keeper.try_again(step)
         finally:
             self.end(record)
+
+    def settle_later(self, outcome: Message | PushError) -> "asyncio.Task[None]":
+        """Settle in the background; nobody needs to wait for it but the stop, which does."""
+        self.is_detached = True
+        if _record(outcome, self.content) is None:
+            # Already now the id may be used for something else.
+            self.is_ours = False
+        return self._keeper.spawn(self.settle(outcome))
 
     def end(self, record: Record | None) -> None:
         """Give the id up, and `record` to those who wait for it; None sends them to the store. Once is enough."""
@@ -218,10 +263,7 @@ class RequestIdClaim:
             del self._table[self.key]
 
     def _renew_later(self) -> None:
-        # Others in this process look at the claim itself; a store of this process alone has no others.
-        if not self._keeper.store.is_immediate:
-            loop = asyncio.get_running_loop()
-            self._renewal = loop.call_later(self._keeper.lease_s / RENEWALS, self.renew)
+        self._renewal = asyncio.get_running_loop().call_later(self._keeper.renewal_s, self.renew)
 
     def renew(self) -> None:
         """Have the lease renewed, and go on with that: a call may wait for its turn longer than one lease."""
@@ -244,38 +286,32 @@ class RequestIdClaim:
     async def _give_back(self, reserving: "asyncio.Task[Record | None]") -> None:
         await asyncio.wait({reserving})
         # Once: what the store does not do now, the lease does.
-        await self._try(self._release)
+        await self._try_release()
 
-    async def _release(self) -> None:
-        await self._keeper.store.release(self.key, owner=self.owner)
-
-    async def _keep(self, record: Record) -> None:
-        store = self._keeper.store
-        if not self._is_confirmed:
-            await store.begin_sending(self.key, owner=self.owner, lease_s=self._keeper.sending_lease_s)
-        is_kept = await store.settle(self.key, owner=self.owner, state=record.state, answer=record.answer)
-        # The last try may have been made all the same.
-        if not is_kept and not self._is_tried:
-            self._keeper.count_failure("settle", "not_held")
-
-    async def _try(self, step: Callable[[], Awaitable[None]]) -> bool:
-        """Make a step; false when the store failed, and it is to be tried again."""
+    async def _try_release(self) -> bool:
+        """Free the id; false when the store failed."""
         try:
-            await step()
+            await self._keeper.store.release(self.key, owner=self.owner)
         except StoreFailure as failure:
-            self._is_tried = True
-            self._keeper.count_failure("release" if step == self._release else "settle", failure.kind)
+            self._keeper.count_failure("release", failure.kind)
             return False
         return True
 
-    async def _try_again(self, step: Callable[[], Awaitable[None]]) -> None:
-        wait_s, waited_s = FIRST_RETRY_S, 0.0
-        while waited_s < self._keeper.sending_lease_s and not self._keeper.is_closed:
-            await self._keeper.pauses.wait(wait_s)
-            if await self._try(step):
-                return
-            waited_s += wait_s
-            wait_s = min(LAST_RETRY_S, 2 * wait_s)
+    async def _try_keep(self, record: Record) -> bool:
+        """Record the outcome; false when the store failed."""
+        store = self._keeper.store
+        try:
+            if not self._is_confirmed:
+                await store.begin_sending(self.key, owner=self.owner, lease_s=self._keeper.sending_lease_s)
+            is_kept = await store.settle(self.key, owner=self.owner, state=record.state, answer=record.answer)
+        except StoreFailure as failure:
+            self._keeper.count_failure("settle", failure.kind)
+            self._is_tried = True
+            return False
+        # The last try may have been made all the same.
+        if not is_kept and not self._is_tried:
+            self._keeper.count_failure("settle", "not_held")
+        return True
 
 
 def _record(outcome: Message | PushError, content: bytes) -> Record | None:

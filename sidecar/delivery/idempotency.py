@@ -36,6 +36,8 @@ from sidecar.telemetry import names
 # How soon, and at most how late, a call that is in flight elsewhere is looked at again.
 FIRST_LOOK_S = 0.01
 LAST_LOOK_S = 0.25
+# So long an answer waits for its record, so that one who has it can rely on it also when this process is killed.
+RECORD_WAIT_S = 0.1
 
 M = TypeVar("M", bound=Message)
 
@@ -112,7 +114,6 @@ class Idempotency:
     def close(self) -> None:
         """Let nobody wait any longer for a call that another process has in flight."""
         self._stopping.set()
-        self._keeper.close()
 
     async def aclose(self) -> None:
         """Wait until everything is recorded."""
@@ -173,7 +174,7 @@ class Idempotency:
         except asyncio.CancelledError:
             claim.is_detached = True
             if call.sent is Sent.NO:
-                self._keeper.spawn(claim.settle(CallCancelled(sent=Sent.NO)))
+                claim.settle_later(CallCancelled(sent=Sent.NO))
             raise
         except DeadlineExceeded as error:
             claim.is_detached = error.sent is Sent.MAYBE
@@ -190,13 +191,13 @@ class Idempotency:
         return response
 
     async def _settle(self, call: Call, claim: RequestIdClaim, outcome: Message | PushError) -> None:
-        """Record what became of the call, and wait for that at most until the caller must be answered."""
+        """Record what became of the call; of an answer, a moment is waited for that, if the deadline allows."""
         if self._keeper.store.is_immediate:
             await claim.settle(outcome)
             return
-        claim.is_detached = True
-        settling = self._keeper.spawn(claim.settle(outcome))
-        await asyncio.wait({settling}, timeout=max(0.0, call.deadline.remaining_s()))
+        settling = claim.settle_later(outcome)
+        if isinstance(outcome, Message) or outcome.sent is Sent.MAYBE:
+            await asyncio.wait({settling}, timeout=max(0.0, min(RECORD_WAIT_S, call.deadline.remaining_s())))
 
     async def _wait_for(self, other: RequestIdClaim, call: Call, content: bytes) -> Record | None:
         """Wait for the end of a call of this process; returns its record, or None when it left none."""

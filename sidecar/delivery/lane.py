@@ -114,7 +114,6 @@ class Lane:
                     return await self._send(call, outgoing, read, attempts)
                 except PacedOut as paced_out:
                     at_least_s = paced_out.wait_s
-                    call.sent = Sent.NO
                 finally:
                     self._leave(attempts.last)
         except PushError as error:
@@ -155,6 +154,7 @@ class Lane:
         """Wait for the vendor calls whose callers have gone, then close the connections."""
         while self._running:
             await asyncio.wait(self._running)
+        await self._pacer.aclose()
         await self._client.aclose()
 
     async def _enter(self, call: Call) -> None:
@@ -217,7 +217,6 @@ class Lane:
             if not stream.has_connection:
                 task.cancel()
             task.add_done_callback(_consume)
-            call.sent = Sent.NO
             return Sent.NO
         task.add_done_callback(lambda done: self._record_late(call, done, attempt))
         return Sent.MAYBE
@@ -240,9 +239,7 @@ class Lane:
             extra={"app": self._app, "reason": reason, "audience": call.audience, **call.trace.ids},
         )
         if call.claim is not None:
-            settling = asyncio.ensure_future(call.claim.settle(outcome))
-            self._running.add(settling)
-            settling.add_done_callback(self._running.discard)
+            call.claim.settle_later(outcome)
 
     async def _attempt(
         self,

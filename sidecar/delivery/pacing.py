@@ -23,10 +23,14 @@ EVERYTHING = "*"
 LOG_INTERVAL_S = 60.0
 # A call that was let through and then found no place waits so long at least: clocks of replicas may differ.
 MIN_WAIT_S = 0.05
-# After the counter has failed it is left alone for so long: each call that asks it would wait for it.
+# While the counter fails it is asked so seldom, and by nobody who would have to wait for it.
 LIMITER_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+# A question to the counter about a quota and whose it is; the answer is the time to wait.
+Ask = Callable[[Quota, str], Awaitable[float]]
 
 
 class PacedOut(Withheld):
@@ -73,7 +77,10 @@ class Pacer:
         self._is_paused = False
         self._is_closed = False
         self._logged_at = -LOG_INTERVAL_S
-        self._asks_again_at = -LIMITER_PAUSE_S
+        # Whether the last answer of the counter was a failure; and what it is being asked.
+        self._is_failing = False
+        self._asks_again_at = 0.0
+        self._asking: set[asyncio.Task[float]] = set()
 
     @property
     def paused_for_s(self) -> Mapping[str, float]:
@@ -126,6 +133,11 @@ class Pacer:
         self._is_closed = True
         self._pauses.end()
 
+    async def aclose(self) -> None:
+        """Wait for the answers of the counter that nobody waits for any more."""
+        while self._asking:
+            await asyncio.wait(self._asking)
+
     async def _look(self, call: Call, call_class: str) -> float:
         """Return how long a call of this class has to wait, as things are."""
         quotas = self._quotas.get(call_class, ())
@@ -138,17 +150,36 @@ class Pacer:
             raise DeadlineExceeded("the deadline came while the quota was looked at", sent=Sent.NO) from None
         return wait_s
 
-    async def _ask(self, ask: Callable[[Quota, str], Awaitable[float]], quota: Quota) -> float:
+    async def _ask(self, ask: Ask, quota: Quota) -> float:
         """Return how long the counter says to wait; 0 while it fails, since the vendor's own refusal still protects."""
-        if self._clock() < self._asks_again_at:
+        if self._is_failing:
             self._metrics.limiter_failures.labels(self._app, "skipped").inc()
+            if self._clock() >= self._asks_again_at:
+                self._asks_again_at = self._clock() + LIMITER_PAUSE_S
+                self._begin(self._limiter.wait_s, quota)
             return 0.0
+        if not self._limiter.is_remote:
+            return await self._learn(ask, quota)
+        # To its end also when the call goes: what it learns is for all, and a connection that is cut off may be lost.
+        return await asyncio.shield(self._begin(ask, quota))
+
+    def _begin(self, ask: Ask, quota: Quota) -> "asyncio.Task[float]":
+        asking = asyncio.create_task(self._learn(ask, quota))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return asking
+
+    async def _learn(self, ask: Ask, quota: Quota) -> float:
+        """Ask the counter, and remember whether it can be asked."""
         try:
-            return await ask(quota, self._subject)
+            wait_s = await ask(quota, self._subject)
         except LimiterFailure as failure:
+            self._is_failing = True
             self._asks_again_at = self._clock() + LIMITER_PAUSE_S
             self._note(failure)
             return 0.0
+        self._is_failing = False
+        return wait_s
 
     def _pause_s(self, quotas: Iterable[Quota]) -> float:
         if not self._is_paused:

@@ -4,7 +4,6 @@ The counting is the library `limits`', with a moving window: exact, in this proc
 Waiting is pacing.py's.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import Collection, Coroutine, Mapping
@@ -73,8 +72,8 @@ class Limiter:
     def __init__(self, redis: Any = None, key_prefix: str = "") -> None:
         """Count in this process, or in a `redis.asyncio.Redis` under keys that begin with `key_prefix`."""
         self._limiter = MovingWindowRateLimiter(MemoryStorage() if redis is None else _redis_storage(redis, key_prefix))
-        self._is_remote = redis is not None
-        self._asking: set[asyncio.Task[Any]] = set()
+        # Whether a question takes time, and may be left alone by who asked it.
+        self.is_remote = redis is not None
 
     async def wait_s(self, quota: Quota, subject: str) -> float:
         """Return the seconds until a call may be made, 0 when it may be now; counts nothing.
@@ -94,14 +93,8 @@ class Limiter:
         return 0.0 if is_taken else max(math.ulp(1.0), await self.wait_s(quota, subject))
 
     async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Ask the storage; a remote one to its end, also when the call goes: it may lose a connection otherwise."""
         try:
-            if not self._is_remote:
-                return await question
-            asking = asyncio.create_task(question)
-            self._asking.add(asking)
-            asking.add_done_callback(self._asking.discard)
-            return await asyncio.shield(asking)
+            return await question
         except Exception as error:  # the storage's own; the library has no common type for them
             raise LimiterFailure(type(error).__name__) from error
 

@@ -122,8 +122,16 @@ class SqliteStore:
 
     async def _run(self, step: Callable[[], T]) -> T:
         """Make a step in the thread. One that has begun is made to its end, also when its caller leaves."""
+        asked_at = time.monotonic()
+
+        def in_time() -> T:
+            # While another process keeps the file locked, each try takes its time, and more steps come than are tried.
+            if time.monotonic() - asked_at > BUSY_TIMEOUT_S:
+                raise StoreFailure("busy")
+            return step()
+
         try:
-            made = self._thread.submit(step)
+            made = self._thread.submit(in_time)
         except RuntimeError:
             raise StoreFailure("closed") from None
         try:

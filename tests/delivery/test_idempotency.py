@@ -9,7 +9,7 @@ import pytest
 
 from pushsidecar.xg.v1 import PushResponse
 from sidecar.delivery.call import Call
-from sidecar.delivery.claim import FIRST_RETRY_S, ClaimLost, Keeper
+from sidecar.delivery.claim import FIRST_RETRY_S, MAX_RETRYING, ClaimLost, Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.errors import (
     CallCancelled,
@@ -70,7 +70,9 @@ class Store(MemoryStore):
 
     async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         await self._before("reserve")
-        return await super().reserve(key, owner=owner, fingerprint=fingerprint, lease_s=lease_s)
+        record = await super().reserve(key, owner=owner, fingerprint=fingerprint, lease_s=lease_s)
+        self._after("reserve")
+        return record
 
     async def begin_sending(self, key: bytes, *, owner: str, lease_s: float) -> bool:
         await self._before("begin_sending")
@@ -130,13 +132,20 @@ class World:
         self.processes: list[Idempotency] = []
 
     def process(
-        self, *, app: str = APP, goes_on: bool = False, max_waiting: int = 100, lease_s: float = LEASE_S
+        self,
+        *,
+        app: str = APP,
+        goes_on: bool = False,
+        max_waiting: int = 100,
+        lease_s: float = LEASE_S,
+        window_s: float = 3600.0,
     ) -> Idempotency:
         keeper = Keeper(
             app=app,
             store=self.store,
             lease_s=lease_s,
             sending_lease_s=SENDING_LEASE_S,
+            window_s=window_s,
             goes_on_without_store=goes_on,
             metrics=self.metrics,
             sleep=self._sleep,
@@ -363,7 +372,7 @@ async def test_late_answer_reaches_who_waits_and_who_comes_later(world: World) -
     await turns()
     assert not waiting.done()
     assert call.claim is not None
-    await call.claim.settle(PushResponse(push_id="late"))  # as the lane does when the vendor answers
+    call.claim.settle_later(PushResponse(push_id="late"))  # as the lane does when the vendor answers
     for response, replayed in [await waiting, await push(ids, deliver)]:
         assert (response.push_id, replayed) == ("late", True)
     assert deliver.made == 1
@@ -398,7 +407,7 @@ async def test_hang_up_after_the_first_byte_keeps_the_id_until_the_late_answer(w
     await turns()
     assert not repeated.done()
     assert call.claim is not None
-    await call.claim.settle(OutcomeUnknown("cut", cause="connection_lost"))
+    call.claim.settle_later(OutcomeUnknown("cut", cause="connection_lost"))
     with pytest.raises(EarlierFailure):
         await repeated
     assert deliver.made == 1
@@ -515,6 +524,55 @@ async def test_store_down_at_the_start_refuses(world: World) -> None:
     assert (error.sent, deliver.made, world.count("store_failed")) == (Sent.NO, 0, 1)
 
 
+@pytest.mark.parametrize("error", [StoreFailure("connection"), StoreFull("the maxmemory of Redis", 1.0)], ids=str)
+async def test_store_that_refuses_is_no_bug(world: World, caplog: pytest.LogCaptureFixture, error: Exception) -> None:
+    world.store.failing["reserve"] = error
+    await failure(world.process(), Deliver())
+    await turns()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_reservation_that_was_made_though_it_failed_is_given_back(world: World) -> None:
+    ids, deliver = world.process(), Deliver()
+    world.store.fails_after["reserve"] = StoreFailure("timeout")
+    assert isinstance(await failure(ids, deliver), StoreUnavailable)
+    world.store.fails_after.clear()
+    world.awake.set()
+    await ids.aclose()
+    assert not (await push(world.process(), deliver))[1]
+
+
+@pytest.mark.parametrize("how", ["deadline", "store"])
+async def test_call_that_waits_for_another_process_is_maybe_while_it_looks_again(world: World, how: str) -> None:
+    deliver = Deliver(stops=True)
+    first = asyncio.create_task(push(world.process(), deliver))
+    await deliver.reached.wait()
+    call = Caller().call(Countdown(10.0, 10.0, 0.0) if how == "deadline" else None)
+    waiting = asyncio.create_task(failure(world.process(), deliver, call=call))
+    await until(lambda: world.count("waited") == 1)
+    stop = asyncio.Event()
+    if how == "deadline":
+        world.store.stops["reserve"] = stop
+    else:
+        world.store.failing["reserve"] = StoreFailure("timeout")
+    error = await waiting
+    assert error.sent is Sent.MAYBE
+    stop.set()
+    deliver.go.set()
+    await first
+
+
+async def test_what_was_not_sent_is_told_before_its_id_is_free_and_then_it_is(world: World) -> None:
+    ids, deliver = world.process(), Deliver()
+    stop = world.store.stops["release"] = asyncio.Event()
+    assert isinstance(await failure(ids, Deliver(Overloaded("x", retry_after_s=1))), Overloaded)
+    again = asyncio.create_task(push(ids, deliver, content=OTHER_CONTENT))
+    await turns()
+    assert not again.done()
+    stop.set()
+    assert not (await again)[1]
+
+
 async def test_store_down_before_the_first_byte_refuses_and_frees_the_id(world: World) -> None:
     ids, deliver = world.process(), Deliver()
     world.store.failing["begin_sending"] = StoreFailure("timeout")
@@ -545,11 +603,18 @@ async def test_store_down_at_the_release_is_no_error_of_the_call(world: World) -
     assert isinstance(await failure(world.process(), Deliver(VendorBusy("busy"))), VendorBusy)
 
 
-async def test_store_that_hangs_after_the_answer_holds_it_back_only_until_the_deadline(world: World) -> None:
-    ids, deliver = world.process(), Deliver()
+@pytest.mark.parametrize("left_s", [0.0, 1000.0])
+async def test_store_that_hangs_after_the_answer_holds_it_back_for_a_moment_only(world: World, left_s: float) -> None:
+    ids, deliver = world.process(), Deliver(stops=True)
     stop = world.store.stops["settle"] = asyncio.Event()
-    answer, replayed = await push(ids, deliver, call=Caller().call(Countdown(10.0, 0.0)))
-    assert (answer.push_id, replayed) == ("7", False)
+    first = asyncio.create_task(push(ids, deliver, call=Caller().call(Countdown(10.0, left_s))))
+    await deliver.reached.wait()
+    waiting = asyncio.create_task(push(ids, deliver))
+    await turns()
+    deliver.go.set()
+    assert (await waiting)[1], "who waits here need not wait for the store"
+    answer, replayed = await first
+    assert (answer.push_id, replayed, stop.is_set()) == ("7", False, False)
     repeated = asyncio.create_task(push(ids, deliver))
     await turns()
     assert not repeated.done()
@@ -587,20 +652,41 @@ async def test_last_step_is_tried_for_as_long_as_others_wait_for_it_and_ever_les
     world.store.failing["settle"] = StoreFailure("timeout")
     world.awake.set()
     await push(ids, Deliver())
-    await ids.aclose()
+    await until(lambda: sum(world.slept) >= SENDING_LEASE_S)
+    await turns()
+    assert world.store.steps.count("settle") == 1 + len(world.slept)
     assert world.slept[:5] == [0.1, 0.2, 0.4, 0.8, 1.6]
     assert set(world.slept[5:]) == {2.0}
     assert SENDING_LEASE_S <= sum(world.slept) < SENDING_LEASE_S + 2.0
 
 
-async def test_stop_tries_a_last_step_once_more(world: World) -> None:
-    ids = world.process()
+@pytest.mark.parametrize("fails", ["before-the-stop", "in-the-stop"])
+async def test_end_of_a_stop_tries_a_last_step_once_more(world: World, fails: str) -> None:
+    ids, deliver = world.process(), Deliver(stops=True)
     world.store.failing["settle"] = StoreFailure("timeout")
-    await push(ids, Deliver())
+    first = asyncio.create_task(push(ids, deliver))
+    await deliver.reached.wait()
+    if fails == "in-the-stop":
+        ids.close()
+    deliver.go.set()
+    await first
     await turns()
+    assert (world.store.steps.count("settle"), world.slept) == (1, [FIRST_RETRY_S])
     ids.close()
+    await turns()
+    assert world.store.steps.count("settle") == 1, "the calls in flight have their grace, and so have their records"
     await ids.aclose()
     assert world.store.steps.count("settle") == 2
+
+
+async def test_no_more_steps_are_tried_again_than_a_process_can_bear(world: World) -> None:
+    ids = world.process(goes_on=True)
+    world.store.failing["settle"] = StoreFailure("connection")
+    for number in range(MAX_RETRYING + 5):
+        await push(ids, Deliver(), request_id=str(number))
+    await until(lambda: len(world.slept) >= MAX_RETRYING)
+    await turns()
+    assert len(world.slept) == MAX_RETRYING
 
 
 async def test_step_that_was_made_though_it_failed_is_no_second_failure(world: World) -> None:
@@ -623,10 +709,8 @@ async def test_bug_of_a_store_keeps_nobody_waiting(world: World, caplog: pytest.
     await turns()
     world.store.failing["settle"] = KeyError("secret")
     assert call.claim is not None
-    with pytest.raises(KeyError):
-        await call.claim.settle(PushResponse(push_id="late"))
+    call.claim.settle_later(PushResponse(push_id="late"))
     assert (await waiting)[0].push_id == "late"
-    await failure(ids, Deliver(VendorInternal("x", vendor=ANSWER)), request_id="order-2")
     await ids.aclose()
     assert "bug in a step of a request id" in caplog.text
 
@@ -648,8 +732,9 @@ async def test_call_that_waits_longer_than_its_lease_keeps_its_id(world: World) 
     await ids.once(call, ID, CONTENT, PushResponse, waits)
 
 
-async def test_lease_is_renewed_by_itself_until_the_call_ends(world: World) -> None:
-    ids, deliver = world.process(lease_s=0.03), Deliver(stops=True)
+@pytest.mark.parametrize("short", ["lease_s", "window_s"])
+async def test_lease_and_window_are_renewed_in_time_until_the_call_ends(world: World, short: str) -> None:
+    ids, deliver = world.process(**{short: 0.03}), Deliver(stops=True)
     world.store.failing["renew"] = StoreFailure("timeout")
     first = asyncio.create_task(push(ids, deliver))
     await until(lambda: world.store.steps.count("renew") >= 2)
@@ -658,6 +743,28 @@ async def test_lease_is_renewed_by_itself_until_the_call_ends(world: World) -> N
     deliver.go.set()
     await first
     await ids.aclose()
+    renewals = world.store.steps.count("renew")
+    await asyncio.sleep(0.05)
+    assert world.store.steps.count("renew") == renewals
+
+
+@pytest.mark.parametrize(("lease_s", "window_s", "renewal_s"), [(30.0, 600.0, 10.0), (600.0, 60.0, 20.0)])
+def test_lease_and_window_are_renewed_three_times_in_each(
+    world: World, lease_s: float, window_s: float, renewal_s: float
+) -> None:
+    keeper = Keeper(
+        app=APP, store=world.store, lease_s=lease_s, sending_lease_s=1.0, window_s=window_s,
+        goes_on_without_store=False, metrics=Metrics("test"),
+    )  # fmt: skip
+    assert keeper.renewal_s == renewal_s
+
+
+def test_memory_is_renewed_by_its_window_alone() -> None:
+    keeper = Keeper(
+        app=APP, store=MemoryStore(window_s=60, max_bytes=100_000), lease_s=1.0, sending_lease_s=1.0, window_s=60.0,
+        goes_on_without_store=False, metrics=Metrics("test"),
+    )  # fmt: skip
+    assert keeper.renewal_s == 20.0
 
 
 async def test_call_learns_from_a_renewal_that_its_id_was_taken_over(world: World) -> None:

@@ -33,16 +33,20 @@ CLASSES = ("all", "tag", "single", "list")
 class Counter:
     """A limiter that says what a test tells it; `taken` are the calls that were counted."""
 
+    is_remote = False
+
     def __init__(self) -> None:
         self.waits: dict[str, float] = {}
         self.taken: list[str] = []
         self.error: LimiterFailure | None = None
-        self.hangs = False
+        self.hangs: asyncio.Event | None = None
+        self.asked = 0
 
     async def wait_s(self, quota: Quota, subject: str) -> float:
         assert subject == "account"
-        if self.hangs:
-            await asyncio.Event().wait()
+        self.asked += 1
+        if self.hangs is not None:
+            await self.hangs.wait()
         if self.error:
             raise self.error
         return self.waits.get(quota.name, 0.0)
@@ -205,15 +209,35 @@ async def test_calls_go_on_when_they_cannot_be_counted(caplog: pytest.LogCapture
     world.now += LIMITER_PAUSE_S
     world.counter.error = None
     await world.pacer.take("all")
-    assert world.counter.taken == ["all+tag"], "it is asked again after a while"
+    await turns()
+    assert world.counter.taken == [], "it is only asked whether it answers again"
+    await world.pacer.take("all")
+    assert world.counter.taken == ["all+tag"]
 
 
-async def test_counter_that_hangs_costs_no_caller_his_answer() -> None:
+async def test_counter_that_hangs_is_waited_for_only_until_it_has_failed_once() -> None:
     world = World(BROADCAST)
-    world.counter.hangs = True
+    world.counter.is_remote = True
+    world.counter.hangs = asyncio.Event()
     with pytest.raises(DeadlineExceeded) as told:
         await world.pacer.wait(Caller().call(Countdown(0.0)), "all")
     assert told.value.sent is Sent.NO
+    # The storage's own limit ends the question, when its caller has gone.
+    world.counter.error = LimiterFailure("TimeoutError")
+    world.counter.hangs.set()
+    await turns()
+    world.counter.hangs = asyncio.Event()
+    for _ in range(3):
+        world.now += LIMITER_PAUSE_S
+        await world.pacer.wait(Caller().call(Countdown(0.0)), "all")
+        await world.pacer.take("all")
+        await turns()
+    assert world.counter.asked == 4, "one a pause, for which nobody waits"
+    world.counter.error = None
+    world.counter.hangs.set()
+    await world.pacer.aclose()
+    await world.pacer.take("all")
+    assert world.counter.taken == ["all+tag"]
 
 
 async def test_call_that_found_no_place_waits_though_the_counter_says_that_there_is_one() -> None:
@@ -255,7 +279,7 @@ class Lost:
     async def begin_sending(self) -> None:
         raise AssertionError
 
-    async def settle(self, outcome: object) -> None:
+    def settle_later(self, outcome: object) -> None:
         raise AssertionError
 
 
@@ -279,6 +303,25 @@ async def test_calls_that_had_passed_when_the_vendor_refused_for_its_quota_are_h
     assert [type(result) for result in results] == [QuotaExceeded] * 3
     assert bench.transport.bodies == [BODY], "only the first was sent"
     assert bench.admission.in_flight == 0
+
+
+async def test_call_that_finds_no_place_waits_before_it_tries_again() -> None:
+    """A counter that says "now" and then "no", as one does whose clock differs, is not asked without a pause."""
+    slept: list[float] = []
+
+    class Contradictory(Limiter):
+        async def wait_s(self, quota: Quota, subject: str) -> float:
+            return 0.0
+
+        async def take(self, quota: Quota, subject: str) -> float:
+            return 0.0 if slept else 1e-9
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    bench = Bench([answers(), answers()], quotas=TWO_AN_HOUR, limiter=Contradictory(), pace=sleep)
+    assert await bench.deliver(Caller().call()) == "200 ok x1"
+    assert slept == [MIN_WAIT_S]
 
 
 async def test_every_attempt_that_is_sent_counts() -> None:

@@ -46,6 +46,12 @@ async def test_free_key_is_taken_once(store: Store) -> None:
     assert LONG_S - 5 < record.lease_left_s <= LONG_S
 
 
+async def test_key_is_not_taken_twice_by_its_owner_either(store: Store) -> None:
+    """Whoever asks again must not have had an answer: it may be another call."""
+    assert await reserve(store) is None
+    assert await reserve(store) is not None
+
+
 async def test_other_key_is_another_record(store: Store) -> None:
     await reserve(store)
     assert await reserve(store, key=OTHER_KEY) is None

@@ -1,5 +1,6 @@
 """A vendor without a network: the transport as a list of steps, one per attempt, and calls to send through a lane."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -145,6 +146,8 @@ class Bench:
     metrics: Metrics = field(default_factory=lambda: Metrics("test"))
     on_sleep: Callable[[], Awaitable[None]] | None = None
     quotas: Sequence[Quota] = ()
+    limiter: Limiter = field(default_factory=Limiter)
+    pace: Callable[[float], Awaitable[None]] = asyncio.sleep
     breaker: Breaker = field(
         default_factory=lambda: Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0)
     )
@@ -154,10 +157,11 @@ class Bench:
             app=APP,
             subject="account",
             quotas=self.quotas,
-            limiter=Limiter(),
+            limiter=self.limiter,
             max_waiting=self.max_queue,
             overload_retry_after_s=1.5,
             metrics=self.metrics,
+            sleep=self.pace,
         )
         self.transport = FakeTransport(self.steps)
         self.admission = Admission(max_in_flight=self.max_in_flight, max_queue=self.max_queue, retry_after_s=1.5)

@@ -109,7 +109,13 @@ def build_world(
 
     def request_ids(name: str) -> Idempotency:
         keeper = Keeper(
-            app=name, store=store, lease_s=10.0, sending_lease_s=4.0, goes_on_without_store=False, metrics=metrics
+            app=name,
+            store=store,
+            lease_s=10.0,
+            sending_lease_s=4.0,
+            window_s=3600.0,
+            goes_on_without_store=False,
+            metrics=metrics,
         )
         return Idempotency(app=name, keeper=keeper, max_waiting=10, retry_after_s=1.0)
 

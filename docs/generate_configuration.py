@@ -96,6 +96,8 @@ def _type(kind: Any) -> str:
             return ", ".join(f"`{value}`" for value in kind.values)
         case records.CustomType():
             return "path"
+        case records.ListType():
+            return f"list of {_type(kind.item_type)}"
         case records.DictType():
             return f"mapping of {_type(kind.key_type)} to {_type(kind.value_type)}"
     raise TypeError(f"no words for {kind!r}")

@@ -7,17 +7,19 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from sidecar import __version__
 from sidecar.config import Config, ConfigError
 from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.registry import build_providers, check_app
-from sidecar.secrets import SecretWatch, WatchedSecret
-from sidecar.server.address import check_addresses, probe_addresses
+from sidecar.secrets import FileWatch, Watched, WatchedSecret
+from sidecar.server.address import check_addresses, key_of, listeners_of, probe_addresses
 from sidecar.server.admin import AdminServer
+from sidecar.server.callers import check_callers
 from sidecar.server.health import HealthServer
 from sidecar.server.server import PushServer
+from sidecar.server.tls import ListenerTls, check_tls
 from sidecar.telemetry.export import build_traces, check_environment
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.prove import prove
@@ -43,7 +45,11 @@ class Sidecar:
             self._to_stop = stack.pop_all()
         _log.info(
             "serving",
-            extra={"grpc": self.grpc_address, "health": self.health_address, "admin": self.admin_address},
+            extra={
+                "grpc": ", ".join(self.grpc_addresses.values()),
+                "health": self.health_address,
+                "admin": self.admin_address,
+            },
         )
         return self
 
@@ -65,11 +71,14 @@ class Sidecar:
         stack.push_async_callback(delivery.aclose)
         await delivery.start()
         providers = build_providers(config, delivery, self._environment)
-        server = PushServer(config.server, providers, tracers=traces.tracers, metrics=self.metrics)
+        server = PushServer(config, providers, tracers=traces.tracers, metrics=self.metrics)
         health = HealthServer(config.health, server.service_names)
         secrets = [secret for provider in providers for secret in provider.secrets]
         for secret in secrets:
             self.metrics.secret_stale.labels(secret.app).set_function(partial(_is_stale, secret))
+        for tls in server.tls:
+            self.metrics.certificate_expiry.labels(tls.listener).set_function(partial(_expires_at, tls))
+            self.metrics.certificate_stale.labels(tls.listener).set_function(partial(_is_stale, tls.files))
         status = partial(_status, health, delivery, secrets)
         admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready, status=status)
         stack.push_async_callback(health.stop)
@@ -85,12 +94,15 @@ class Sidecar:
             await server.stop(config.server.shutdown_grace_s)
 
         stack.push_async_callback(drain)
-        await stack.enter_async_context(SecretWatch(secrets, interval_s=config.secrets.reload_interval_s))
+        await stack.enter_async_context(
+            FileWatch([*secrets, *(tls.files for tls in server.tls)], interval_s=config.secrets.reload_interval_s)
+        )
         await health.start()
         await admin.start()
         await server.start()
         await health.set_ready(is_ready=True)
         self.grpc_address, self.health_address, self.admin_address = server.address, health.address, admin.address
+        self.grpc_addresses = server.addresses
 
 
 def stop_signal() -> asyncio.Event:
@@ -105,6 +117,8 @@ def stop_signal() -> asyncio.Event:
 def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> list[str]:
     """Make every check that needs no listener and no vendor, and build nothing that stays; returns what is wrong."""
     checks: list[Callable[[], None]] = [partial(check_addresses, config), partial(check_environment, environment)]
+    checks += [partial(check_tls, f"{key_of(name)}.tls", item.tls) for name, item in listeners_of(config).items()]
+    checks.append(partial(check_callers, config))
     checks += [partial(check_app, name, app) for name, app in config.apps.items()]
     problems = []
     for check in checks:
@@ -115,8 +129,12 @@ def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> 
     return problems
 
 
-def _is_stale(secret: WatchedSecret) -> float:
-    return float(secret.is_stale)
+def _is_stale(watched: Watched[Any]) -> float:
+    return float(watched.is_stale)
+
+
+def _expires_at(tls: ListenerTls) -> float:
+    return tls.expires_at
 
 
 def _status(health: HealthServer, delivery: Delivery, secrets: Sequence[WatchedSecret]) -> dict[str, object]:

@@ -17,9 +17,11 @@ from sidecar.config_records import (
     AdminConfig,
     AppConfig,
     BreakerConfig,
+    CallerConfig,
     Config,
     HealthConfig,
     IdempotencyConfig,
+    ListenerConfig,
     LogConfig,
     PacingConfig,
     RedisConfig,
@@ -27,6 +29,7 @@ from sidecar.config_records import (
     Secret,
     SecretsConfig,
     ServerConfig,
+    TlsConfig,
 )
 from sidecar.config_tree import ConfigError, Source, read_tree
 
@@ -34,10 +37,12 @@ __all__ = [
     "AdminConfig",
     "AppConfig",
     "BreakerConfig",
+    "CallerConfig",
     "Config",
     "ConfigError",
     "HealthConfig",
     "IdempotencyConfig",
+    "ListenerConfig",
     "LogConfig",
     "PacingConfig",
     "RedisConfig",
@@ -45,6 +50,7 @@ __all__ = [
     "Secret",
     "SecretsConfig",
     "ServerConfig",
+    "TlsConfig",
     "load",
     "read_secret",
     "read_secret_file",
@@ -66,6 +72,8 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "redis": RedisConfig,
     "secrets": SecretsConfig,
 }
+# Sections of records by names that the operator chooses.
+_NAMED: Mapping[str, type[msgspec.Struct]] = {"listeners": ListenerConfig, "callers": CallerConfig}
 
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
@@ -87,17 +95,14 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
     sections: dict[str, Any] = {}
     for key, value in tree.items():
-        if key in _SECTIONS:
-            sections[key] = attempt(partial(_convert, value, _SECTIONS[key], source, key))
-        elif key != "apps":
-            attempt(partial(_refuse_key, key, source))
+        if key != "apps":
+            sections[key] = attempt(partial(_read_section, key, value, source))
     if None not in sections.values():
         attempt(partial(_check_sections, sections, source))
-    server = sections.get("server", ServerConfig())
     apps: dict[str, Any] = {}
     if isinstance(given := tree.get("apps"), dict) and given:
         for name, value in given.items():
-            apps[name] = attempt(partial(_read_app, name, value, server, environment, source))
+            apps[name] = attempt(partial(_read_app, name, value, sections, environment, source))
     else:
         attempt(partial(_convert, {key: tree[key] for key in tree if key == "apps"}, Config, source))
     if problems:
@@ -146,7 +151,11 @@ def _path_hook(kind: type, value: Any) -> Any:
     raise ValueError("must be a path")
 
 
-def _refuse_key(key: Any, source: Source) -> None:
+def _read_section(key: Any, value: Any, source: Source) -> Any:
+    if key in _SECTIONS:
+        return _convert(value, _SECTIONS[key], source, key)
+    if key in _NAMED:
+        return _read_named(key, value, _NAMED[key], source)
     _check_keys({key: None}, source, "")
     raise ConfigError(f"{source.of(key)}: {key}: no such key")
 
@@ -185,8 +194,18 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
             raise ConfigError(f"{source.of('redis.password_file')}: {error}") from None
 
 
+def _read_named(key: str, tree: Any, kind: type[T], source: Source) -> dict[str, T]:
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source.of(key)}: {key}: must be a mapping of names")
+    _check_keys(tree, source, key)
+    for name in tree:
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{source.of(key)}: {key}: the name {name!r} must match {_NAME.pattern}")
+    return {name: _convert(value, kind, source, f"{key}.{name}") for name, value in tree.items()}
+
+
 def _read_app(
-    name: Any, tree: Any, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+    name: Any, tree: Any, sections: Mapping[str, Any], environment: Mapping[str, str], source: Source
 ) -> AppConfig:
     _check_keys({name: tree}, source, "apps")
     prefix = f"apps.{name}"
@@ -197,7 +216,7 @@ def _read_app(
         _check_codes(tree.get("code_classes"), source, f"{prefix}.code_classes")
         _check_quotas(tree.get("quotas"), source, f"{prefix}.quotas")
     app = _convert(tree, AppConfig, source, prefix)
-    _check_app(name, app, server, environment, source)
+    _check_app(name, app, sections, environment, source)
     return app
 
 
@@ -242,8 +261,12 @@ def _choices(kind: Any, key: str) -> tuple[str, ...]:
 
 
 def _check_app(
-    name: str, app: AppConfig, server: ServerConfig | None, environment: Mapping[str, str], source: Source
+    name: str, app: AppConfig, sections: Mapping[str, Any], environment: Mapping[str, str], source: Source
 ) -> None:
+    # None: the section itself is wrong, which is said already.
+    server: ServerConfig | None = sections.get("server", ServerConfig())
+    idempotency: IdempotencyConfig | None = sections.get("idempotency", IdempotencyConfig())
+
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(f'apps.{name}.{key}')}: apps.{name}.{key}: {why}")
 
@@ -262,6 +285,12 @@ def _check_app(
             "total_timeout_s",
             f"must be below server.shutdown_grace_s ({server.shutdown_grace_s:g} s), "
             "else a stop would cut calls in flight",
+        )
+    if idempotency is not None and 2 * app.total_timeout_s > idempotency.window_s:
+        raise refuse(
+            "total_timeout_s",
+            f"must be at most half of idempotency.window_s ({idempotency.window_s:g} s), "
+            "else the request id of a call in flight would be forgotten",
         )
     try:
         read_secret(name, app, environment)

@@ -33,17 +33,39 @@ class Secret:
         return self._value
 
 
+SocketMode = Annotated[
+    str,
+    Meta(
+        pattern="^0?[0-7]{3}$",
+        description="Mode of a unix socket, in octal digits. Its directory decides who can reach it.",
+    ),
+]
+SocketGroup = Annotated[
+    str | None, Meta(description="Group of a unix socket, by name or number; else the process's own.")
+]
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """TLS of a listener."""
+
+    cert_file: Annotated[
+        Path | None,
+        Meta(description="PEM file of the certificate and its chain. With `key_file` it turns TLS on; read on change."),
+    ] = None
+    key_file: Annotated[Path | None, Meta(description="PEM file of its private key, without a passphrase.")] = None
+    client_ca_file: Annotated[
+        Path | None,
+        Meta(description="PEM file of the CAs of callers: each must then show a certificate of theirs (mutual TLS)."),
+    ] = None
+
+
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The gRPC listener for callers."""
+    """The gRPC listener for callers, and what holds for the others, too."""
 
     listen: Annotated[str, Meta(description="Address for callers: `host:port`, or `unix:/path`.")] = "127.0.0.1:50051"
-    socket_mode: Annotated[
-        str,
-        Meta(
-            pattern="^0?[0-7]{3}$",
-            description="Mode of a unix socket, in octal digits. Its directory decides who can reach it.",
-        ),
-    ] = "0666"
+    socket_mode: SocketMode = "0666"
+    socket_group: SocketGroup = None
+    tls: Annotated[TlsConfig, Meta(description="TLS.")] = TlsConfig()
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection, so that grpcurl needs no proto files.")] = True
     so_reuseport: Annotated[
         bool, Meta(description="Let several processes bind the same port. Off: a busy port refuses to start.")
@@ -51,6 +73,24 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_message_bytes: Annotated[
         int, Meta(ge=1024, le=64 * 1024 * 1024, description="Largest request taken, in bytes.")
     ] = 4 * 1024 * 1024
+    max_metadata_bytes: Annotated[
+        int, Meta(ge=1024, le=1024 * 1024, description="Largest metadata of a request taken, in bytes.")
+    ] = 16 * 1024
+    max_connection_age_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=30 * 86400,
+            description="Callers are asked to connect anew after this, in seconds, so that they spread over new "
+            "processes; their calls end first. 0: never.",
+        ),
+    ] = 0.0
+    max_connection_idle_s: Annotated[
+        float,
+        Meta(
+            ge=0, le=30 * 86400, description="Connections without a call are closed after this, in seconds. 0: never."
+        ),
+    ] = 0.0
     default_timeout_s: Annotated[
         Seconds, Meta(description="Deadline of a call that comes without one, in seconds.")
     ] = 30.0
@@ -66,6 +106,39 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Seconds,
         Meta(description="How long calls in flight may take after a stop, in seconds; above every `total_timeout_s`."),
     ] = 20.0
+
+
+class ListenerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A further listener for callers, such as a socket for one of them alone."""
+
+    listen: Annotated[str, Meta(description="Address: `host:port`, or `unix:/path`.")]
+    socket_mode: SocketMode = "0660"
+    socket_group: SocketGroup = None
+    tls: Annotated[TlsConfig, Meta(description="TLS.")] = TlsConfig()
+
+
+class CallerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A caller, by its certificate or its socket. Where any is given, all others are refused."""
+
+    san: Annotated[
+        list[str],
+        Meta(
+            description="Subject alternative names of its certificate, any of which names it, such as "
+            "`spiffe://example.org/orders` or `orders.example.org`. Needs a listener with `tls.client_ca_file`."
+        ),
+    ] = []
+    listener: Annotated[
+        str | None,
+        Meta(description="Or the listener that is for it alone: a key of `listeners` with a unix socket."),
+    ] = None
+    apps: Annotated[list[str] | None, Meta(description="The apps that it may use. Unset: all.")] = None
+    rate: Annotated[
+        str | None,
+        Meta(
+            description="Calls that it may make, such as `100/second`; beyond it QUOTA_EXCEEDED at once, with the time "
+            "to wait. Each sidecar counts alone. Unset: no limit."
+        ),
+    ] = None
 
 
 class HealthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,7 +279,12 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ] = "memory"
     window_s: Annotated[
         float,
-        Meta(ge=60, le=30 * 86400, description="How long an answer is kept and given again, in seconds."),
+        Meta(
+            ge=60,
+            le=30 * 86400,
+            description="How long an answer is kept and given again, in seconds; at least twice every "
+            "`total_timeout_s`.",
+        ),
     ] = 86400.0
     lease_s: Annotated[
         Seconds,
@@ -294,6 +372,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Everything."""
 
     server: Annotated[ServerConfig, Meta(description="The gRPC listener for callers.")] = ServerConfig()
+    listeners: Annotated[dict[str, ListenerConfig], Meta(description="Further listeners, by name.")] = {}
+    callers: Annotated[dict[str, CallerConfig], Meta(description="Who may use what, by a name for each.")] = {}
     health: Annotated[HealthConfig, Meta(description="The health listener.")] = HealthConfig()
     admin: Annotated[AdminConfig, Meta(description="The operators' HTTP listener.")] = AdminConfig()
     log: Annotated[LogConfig, Meta(description="Logs.")] = LogConfig()

@@ -14,6 +14,8 @@ import yaml
 ENV_PREFIX = "PUSH_SIDECAR_"
 ENV_CONFIG = ENV_PREFIX + "CONFIG"
 ENV_NESTING = "__"
+# The sections whose keys are names that the operator chooses.
+_NAMED = frozenset({"APPS", "LISTENERS", "CALLERS"})
 # Kubernetes gives these to every container near a Service called `push-sidecar` or `push-sidecar-...`: no keys of ours.
 _KUBERNETES = re.compile(
     r"([A-Z0-9]+_)*(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -97,8 +99,8 @@ def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> 
         if name in {rest, ENV_CONFIG, *secrets} or _KUBERNETES.fullmatch(rest):
             continue
         section, *keys = rest.split(ENV_NESTING)
-        if section == "APPS" and keys:
-            keys = [_app_name(tree, keys[0], name), *(key.lower() for key in keys[1:])]
+        if section in _NAMED and keys:
+            keys = [_own_name(tree, section.lower(), keys[0], name), *(key.lower() for key in keys[1:])]
         else:
             keys = [key.lower() for key in keys]
         keys = [section.lower(), *keys]
@@ -117,17 +119,17 @@ def _secret_variables(tree: dict[str, Any], environment: Mapping[str, str]) -> s
     return found
 
 
-def _app_name(tree: dict[str, Any], wanted: str, variable: str) -> str:
-    """Environment names are upper case and know no dash: find the app that is meant, else a new one in lower case."""
+def _own_name(tree: dict[str, Any], section: str, wanted: str, variable: str) -> str:
+    """Environment names are upper case and know no dash: find the name that is meant, else a new one in lower case."""
 
     def fold(name: str) -> str:
         return name.upper().replace("-", "_").replace(".", "_")
 
-    apps = tree.get("apps")
-    names = apps if isinstance(apps, dict) else {}
+    given = tree.get(section)
+    names = given if isinstance(given, dict) else {}
     meant = [name for name in names if isinstance(name, str) and fold(name) == fold(wanted)]
     if len(meant) > 1:
-        raise ConfigError(f"{variable}: may mean any of the apps {', '.join(meant)}: set it in the file")
+        raise ConfigError(f"{variable}: may mean any of the {section} {', '.join(meant)}: set it in the file")
     return meant[0] if meant else wanted.lower()
 
 

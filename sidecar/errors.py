@@ -4,6 +4,7 @@ PushError                 every failure that a caller can be told of; says wheth
 ├── InvalidRequest        a rule of the contract is broken: every violation at once
 ├── MessageTooLarge       the rendered message is over the vendor's limit
 ├── UnknownApp            no configured app fits
+├── CallerNotAllowed      the caller may not use this app, or is nobody that the configuration knows
 ├── VendorRefused         the vendor said no, and did nothing (of a list: for every target)
 ├── VendorBusy            the vendor could not create the task; nothing was pushed
 ├── NotSent               no byte of the body left
@@ -11,7 +12,7 @@ PushError                 every failure that a caller can be told of; says wheth
 ├── StoreUnavailable      the store of request ids cannot be reached
 ├── RequestIdReused       the same request id came with other content
 ├── Overloaded            as many calls in flight and waiting as configured
-├── QuotaExceeded         the vendor's quota is spent
+├── QuotaExceeded         the vendor's quota is spent, or the caller's rate
 ├── OutcomeUnknown        sent, and no usable answer
 ├── VendorInternal        the vendor failed while acting
 ├── EarlierFailure        what an earlier call with the same request id ended with, given again
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
     UNKNOWN_APP = "UNKNOWN_APP"
+    CALLER_NOT_ALLOWED = "CALLER_NOT_ALLOWED"
     VENDOR_REJECTED = "VENDOR_REJECTED"
     CREDENTIALS_REFUSED = "CREDENTIALS_REFUSED"
     CERTIFICATE_INVALID = "CERTIFICATE_INVALID"
@@ -133,6 +135,12 @@ class UnknownApp(PushError):
         self.violations = [Violation("app", "app.known", description)]
 
 
+class CallerNotAllowed(PushError):
+    """The caller may not use this app, or is nobody that the configuration knows."""
+
+    reason = Reason.CALLER_NOT_ALLOWED
+
+
 class VendorRefused(PushError):
     """The vendor refused the call and did nothing. `refusal` is one of `REFUSALS`."""
 
@@ -200,7 +208,7 @@ class Overloaded(PushError):
 
 
 class QuotaExceeded(PushError):
-    """The vendor's quota is spent. `subject` names the app whose quota it is."""
+    """A quota is spent: the vendor's (`subject` is `app:NAME`), or the caller's own rate (`caller:NAME`)."""
 
     reason = Reason.QUOTA_EXCEEDED
 

@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "transport": set(),
     "delivery": {"config", "errors", "stores", "telemetry", "transport"},
     "providers": {".", "config", "delivery", "errors", "secrets", "transport"},
-    "server": {"config", "delivery", "errors", "providers", "telemetry"},
+    "server": {"config", "delivery", "errors", "providers", "secrets", "telemetry"},
     "simulator": set(),
     "app": {".", "config", "delivery", "providers", "secrets", "server", "telemetry", "transport"},
     "cli": {"app", "config", "simulator", "telemetry"},
@@ -43,7 +43,7 @@ OWNERS: dict[str, dict[str, str]] = {
         "sidecar.simulator": "serves the simulated vendor (aiohttp.web)",
     },
     "grpc": {"sidecar.server": "the callers' side", "sidecar.cli": "a caller itself, of the verbs that push"},
-    "grpc_health": {"sidecar.server.health": "health"},
+    "grpc_health": {"sidecar.server.health": "health", "sidecar.cli.wait": "asks for it, as a probe does"},
     "grpc_reflection": {"sidecar.server.server": "reflection"},
     "opentelemetry": {"sidecar.telemetry": "spans"},
     "prometheus_client": {"sidecar.telemetry": "metrics"},
@@ -61,7 +61,10 @@ OWNERS: dict[str, dict[str, str]] = {
     "sqlite3": {"sidecar.stores.sqlite": "the store of request ids in a file"},
     "yaml": {"sidecar.config_tree": "the configuration file", "sidecar.cli": "writes an example of it"},
     "rich": {"sidecar.cli": "tables for people"},
-    "cryptography": {"sidecar.simulator.tls": "the throw-away CA"},
+    "cryptography": {
+        "sidecar.simulator.tls": "the throw-away CA",
+        "sidecar.server.tls": "checks a listener's certificate",
+    },
     "uvloop": {"sidecar.cli": "the verbs that run a loop"},
 }
 

@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.config import AppConfig, Config, ConfigError, Secret, load, read_secret
+from sidecar.config import (
+    AppConfig,
+    CallerConfig,
+    Config,
+    ConfigError,
+    ListenerConfig,
+    Secret,
+    TlsConfig,
+    load,
+    read_secret,
+)
 from tests.support.process import ROOT
 
 SECRET = "planted-secret-0f3a"
@@ -26,9 +36,14 @@ DEFAULTS = {
     "server": {
         "listen": "127.0.0.1:50051",
         "socket_mode": "0666",
+        "socket_group": None,
+        "tls": TlsConfig(),
         "reflection": True,
         "so_reuseport": False,
         "max_message_bytes": 4194304,
+        "max_metadata_bytes": 16384,
+        "max_connection_age_s": 0.0,
+        "max_connection_idle_s": 0.0,
         "default_timeout_s": 30.0,
         "deadline_margin_s": 0.05,
         "shutdown_grace_s": 20.0,
@@ -122,15 +137,17 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     key_file.write_text(f"  {SECRET}\n")
     sections = {
         "server": {
-            "listen": "unix:/run/push.sock", "socket_mode": "660",
-            "reflection": False, "so_reuseport": True, "max_message_bytes": 2048,
+            "listen": "unix:/run/push.sock", "socket_mode": "660", "socket_group": "app",
+            "tls": {"cert_file": "/c", "key_file": "/k", "client_ca_file": "/ca"},
+            "reflection": False, "so_reuseport": True, "max_message_bytes": 2048, "max_metadata_bytes": 2048,
+            "max_connection_age_s": 3600, "max_connection_idle_s": 60,
             "default_timeout_s": 5, "deadline_margin_s": 0, "shutdown_grace_s": 40,
         },
         "health": {"listen": "0.0.0.0:1"},
         "admin": {"listen": "[::1]:2"},
         "log": {"level": "debug", "format": "text", "access": "all"},
         "idempotency": {
-            "store": "redis", "window_s": 60, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
+            "store": "redis", "window_s": 90, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
             "on_store_failure": "continue",
         },
         "pacing": {"storage": "redis"},
@@ -154,6 +171,8 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     for section, keys in sections.items():
         record = getattr(config, section)
         given = {key: Path(value) if key.endswith("_file") else value for key, value in keys.items()}
+        if "tls" in given:
+            given["tls"] = TlsConfig(**{key: Path(path) for key, path in given["tls"].items()})
         assert {key: getattr(record, key) for key in record.__struct_fields__} == given
     loaded = config.apps["shop-ios"]
     expected = {**app, "secret_key_file": key_file, "ca_file": ca_file, "secret_key_env": None}
@@ -175,6 +194,14 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("server.shutdown_grace_s", None, "server.shutdown_grace_s: Expected `float`, got `null`"),
     ("server.socket_mode", "rw-rw-rw-", "server.socket_mode: Expected `str` matching regex '^0?[0-7]{3}$'"),
     ("server.socket_mode", 438, "server.socket_mode: Expected `str`, got `int`: put it in quotes"),
+    ("server.socket_group", 1000, "server.socket_group: Expected `str | null`, got `int`"),
+    ("server.tls", "on", "server.tls: Expected `object`, got `str`"),
+    ("server.tls.cert_file", 3, "server.tls.cert_file: must be a path"),
+    ("server.tls.key_file", 3, "server.tls.key_file: must be a path"),
+    ("server.tls.client_ca_file", 3, "server.tls.client_ca_file: must be a path"),
+    ("server.max_metadata_bytes", 100, "server.max_metadata_bytes: Expected `int` >= 1024"),
+    ("server.max_connection_age_s", -1, "server.max_connection_age_s: Expected `float` >= 0.0"),
+    ("server.max_connection_idle_s", "1h", "server.max_connection_idle_s: Expected `float`, got `str`"),
     ("health.listen", ["a"], "health.listen: Expected `str`, got `array`"),
     ("admin.listen", {}, "admin.listen: Expected `str`, got `object`"),
     ("log.level", "loud", "log.level: must be one of debug, info, warning, error"),
@@ -247,6 +274,7 @@ def test_wrong_value_is_refused_naming_its_key(tmp_path: Path, key: str, value: 
 
 def test_table_of_wrong_values_has_every_key() -> None:
     keys = {f"{section}.{key}" for section, of in DEFAULTS.items() for key in of}
+    keys |= {f"server.tls.{key}" for key in TlsConfig.__struct_fields__}
     keys |= {f"apps.shop.{key}" for key in AppConfig.__struct_fields__}
     keys |= {f"apps.shop.retry.{key}" for key in RETRY_DEFAULTS}
     assert keys == {row[0] for row in WRONG_TYPES}
@@ -470,6 +498,54 @@ def test_vendor_call_must_fit_into_the_grace_of_a_stop(tmp_path: Path) -> None:
     assert load(write(tmp_path, tree), ENVIRONMENT).apps["shop"].total_timeout_s == 20
 
 
+def test_listeners_and_callers_have_names(tmp_path: Path) -> None:
+    tree = {
+        "listeners": {"orders": {"listen": "unix:/run/orders.sock"}},
+        "callers": {
+            "orders": {"listener": "orders", "apps": ["shop"], "rate": "5/second"},
+            "billing": {"san": ["billing.example", "spiffe://example/billing"]},
+        },
+        "apps": {"shop": APP},
+    }
+    config = load(write(tmp_path, tree), ENVIRONMENT)
+    assert config.listeners == {"orders": ListenerConfig(listen="unix:/run/orders.sock")}
+    assert config.listeners["orders"].socket_mode == "0660"
+    assert config.callers == {
+        "orders": CallerConfig(listener="orders", apps=["shop"], rate="5/second"),
+        "billing": CallerConfig(san=["billing.example", "spiffe://example/billing"]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"listeners": {"a": {}}}, "listeners.a.listen: is required"),
+        ({"listeners": {"a": {"listen": 1}}}, "listeners.a.listen: Expected `str`, got `int`: put it in quotes"),
+        ({"listeners": {"a b": {"listen": "x:1"}}}, "listeners: the name 'a b' must match"),
+        ({"listeners": ["x:1"]}, "listeners: must be a mapping of names"),
+        ({"callers": {"a": {"apps": "shop"}}}, "callers.a.apps: Expected `array | null`, got `str`"),
+        ({"callers": {"a": {"sans": []}}}, "callers.a.sans: no such key"),
+        ({"callers": {1: {}}}, "callers: the key 1 must be a text: put it in quotes"),
+        ({"server": {"tls": {"cert": "/c"}}}, "server.tls.cert: no such key"),
+    ],
+)
+def test_wrong_listener_or_caller_is_refused(tmp_path: Path, section: dict[str, Any], said: str) -> None:
+    assert refusal(tmp_path, {**section, "apps": {"shop": APP}}).startswith(said)
+
+
+def test_request_id_must_outlast_the_vendor_call(tmp_path: Path) -> None:
+    tree = {
+        "server": {"shutdown_grace_s": 60},
+        "idempotency": {"window_s": 60},
+        "apps": {"shop": {**APP, "total_timeout_s": 30.5}},
+    }
+    with pytest.raises(ConfigError) as refused:
+        load(write(tmp_path, tree), ENVIRONMENT)
+    assert "apps.shop.total_timeout_s: must be at most half of idempotency.window_s (60 s)" in str(refused.value)
+    tree["apps"]["shop"]["total_timeout_s"] = 30
+    assert load(write(tmp_path, tree), ENVIRONMENT).idempotency.window_s == 60
+
+
 # The environment.
 
 
@@ -492,6 +568,22 @@ def test_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert (app.max_queue, app.retry.max_attempts, app.retry.max_backoff_s) == (7, 5, 2.0)
     assert (app.code_classes, app.app_id) == ({10100: "VENDOR_BUSY"}, "1500001048")
     assert list(config.apps) == ["shop-ios.eu"]
+
+
+def test_environment_names_listeners_and_callers_as_it_names_apps(tmp_path: Path) -> None:
+    tree = {"listeners": {"my-orders": {"listen": "unix:/a"}}, "callers": {"my-orders": {}}, "apps": {"shop": APP}}
+    environment = {
+        **ENVIRONMENT,
+        "PUSH_SIDECAR_LISTENERS__MY_ORDERS__LISTEN": "unix:/b",
+        "PUSH_SIDECAR_CALLERS__MY_ORDERS__LISTENER": "my-orders",
+        "PUSH_SIDECAR_CALLERS__OTHER__SAN": "[other.example]",
+    }
+    config = load(write(tmp_path, tree), environment)
+    assert config.listeners == {"my-orders": ListenerConfig(listen="unix:/b")}
+    assert config.callers == {
+        "my-orders": CallerConfig(listener="my-orders"),
+        "other": CallerConfig(san=["other.example"]),
+    }
 
 
 def test_environment_alone_can_configure_everything() -> None:
@@ -618,9 +710,17 @@ def test_documented_keys_are_current() -> None:
 def test_every_key_is_documented_with_its_variable() -> None:
     text = DOCUMENT.read_text()
     for section, keys in DEFAULTS.items():
-        for key in keys:
+        for key in keys.keys() - {"tls"}:
             assert f"| `{key}` |" in text
             assert f"| `PUSH_SIDECAR_{section.upper()}__{key.upper()}` |" in text
+    for key in TlsConfig.__struct_fields__:
+        assert f"| `tls.{key}` |" in text
+        assert f"| `PUSH_SIDECAR_SERVER__TLS__{key.upper()}` |" in text
+        assert f"| `PUSH_SIDECAR_LISTENERS__NAME__TLS__{key.upper()}` |" in text
+    for name, record in {"LISTENERS": ListenerConfig, "CALLERS": CallerConfig}.items():
+        for key in set(record.__struct_fields__) - {"tls"}:
+            assert f"| `{key}` |" in text
+            assert f"| `PUSH_SIDECAR_{name}__NAME__{key.upper()}` |" in text
     for key in (*AppConfig.__struct_fields__, *(f"retry.{key}" for key in RETRY_DEFAULTS)):
         if key != "retry":
             assert f"| `{key}` |" in text

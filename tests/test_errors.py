@@ -11,6 +11,7 @@ from pushsidecar.xg.v1 import PushResponse
 from sidecar import errors
 from sidecar.errors import (
     CallCancelled,
+    CallerNotAllowed,
     DeadlineExceeded,
     EarlierFailure,
     InvalidRequest,
@@ -36,9 +37,6 @@ from sidecar.errors import (
 
 DOCS = Path(__file__).parents[1] / "docs" / "errors.md"
 
-# In the contract for what comes later.
-NOT_YET = {"CALLER_NOT_ALLOWED"}
-
 REFUSALS = {
     "VENDOR_REJECTED", "CREDENTIALS_REFUSED", "CERTIFICATE_INVALID", "APP_NOT_REGISTERED", "ENDPOINT_REFUSED",
     "PUSH_TASK_EXPIRED", "TARGET_UNKNOWN",
@@ -61,6 +59,7 @@ ERRORS: list[tuple[PushError, str, str]] = [
     (ShuttingDown("stopping"), "SHUTTING_DOWN", "no"),
     (StoreUnavailable("no answer"), "STORE_UNAVAILABLE", "no"),
     (RequestIdReused("other content"), "REQUEST_ID_REUSED", "no"),
+    (CallerNotAllowed("app: may not"), "CALLER_NOT_ALLOWED", "no"),
     (Overloaded("full", retry_after_s=1), "OVERLOADED", "no"),
     (Overloaded("too many wait", retry_after_s=1, sent=Sent.MAYBE), "OVERLOADED", "maybe"),
     (QuotaExceeded("spent", subject="app:shop", retry_after_s=1), "QUOTA_EXCEEDED", "no"),
@@ -96,8 +95,7 @@ def test_tree_in_the_header_is_the_tree() -> None:
 
 def test_reasons_are_those_of_the_contract() -> None:
     contract = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118  # no dict
-    assert {reason.value for reason in Reason} == contract - NOT_YET
-    assert contract >= NOT_YET
+    assert {reason.value for reason in Reason} == contract
 
 
 def test_refusals_are_the_reasons_by_which_the_vendor_did_nothing() -> None:

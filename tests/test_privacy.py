@@ -248,7 +248,7 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
                     metrics, status = [await (await session.get(page)).text() for page in ("/metrics", "/statusz")]
                 await stop_with_one_waiting(seen, push, vendor, process, line["admin"])
             assert await process.wait() == 0
-        log = repr(process.lines) + process.text
+        log = repr(process.lines) + process.text + await refused_to_a_stranger(seen, vendor, tmp_path / "guarded")
         libraries = [line for line in process.lines if "logger" in line]
 
     assert {Reason(reason) for reason in seen.reasons} == set(Reason) - NEVER_HERE - {Reason.CANCELLED}
@@ -267,6 +267,18 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
         assert credentials not in text, f"the credentials are in the {name}"
         for word in WORDS:
             assert word not in text.lower(), f"{word} is in the {name}: {excerpt(text, word)}"
+
+
+async def refused_to_a_stranger(seen: Seen, vendor: Simulator, directory: Path) -> str:
+    """Push to a sidecar that lets in nobody but the caller of a socket; returns its log."""
+    directory.mkdir()
+    listeners = {"orders": {"listen": f"unix:{directory / 'orders.sock'}"}}
+    config = write_config(directory, vendor, listeners=listeners, callers={"orders": {"listener": "orders"}})
+    async with serve_process(config) as process:
+        address = (await process.wait_for("serving"))["grpc"].partition(", ")[0]
+        async with grpc.aio.insecure_channel(address, (("grpc.enable_retries", 0),)) as channel:
+            await seen.failing(PushServiceStub(channel).Push(named(note()), timeout=10, metadata=METADATA))
+    return repr(process.lines) + process.text
 
 
 def named(request: PushRequest) -> PushRequest:

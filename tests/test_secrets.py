@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from sidecar.config import Secret
-from sidecar.secrets import SecretWatch, WatchedSecret
+from sidecar.secrets import FileWatch, WatchedSecret
 from sidecar.simulator import Fault, Kind, Simulator
 from sidecar.telemetry.logs import JsonFormatter
 from tests.conftest import StartSidecar
@@ -247,7 +247,7 @@ async def test_file_system_that_hangs_is_told_of_and_waited_for_by_one_thread(
 async def test_file_that_hangs_holds_up_no_other_and_no_stop(tmp_path: Path) -> None:
     stuck, free = Watched(tmp_path / "stuck", "stuck"), Watched(tmp_path / "free", "free")
     hanging = Hanging(stuck.volume / "key")
-    async with SecretWatch([stuck.secret, free.secret], interval_s=0.001):
+    async with FileWatch([stuck.secret, free.secret], interval_s=0.001):
         await until(lambda: hanging.readers() > 0)
         for content in (b"two", b"three"):
             rewrite(free.volume, content)
@@ -265,7 +265,7 @@ async def test_watch_looks_at_every_interval_and_ends(watched: Watched) -> None:
         if len(waits) > 2:
             await asyncio.Event().wait()
 
-    async with SecretWatch([watched.secret], interval_s=7.0, sleep=sleep):
+    async with FileWatch([watched.secret], interval_s=7.0, sleep=sleep):
         await until(lambda: len(waits) == 3)
     assert (watched.used, waits) == (["two"], [7.0, 7.0, 7.0])
     rewrite(watched.volume, b"three")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sidecar.config import Config, ConfigError, load, source_of
 
-_OF_THE_FILE = ("server.", "health.", "admin.", "log.", "apps.")
+_OF_THE_FILE = ("server.", "health.", "admin.", "log.", "apps.", "listeners.", "callers.")
 
 
 def load_checked(path: Path | None, environment: Mapping[str, str] = os.environ) -> Config:

@@ -6,13 +6,13 @@ nothing of it. How flags become a request lives in send_request.py, what is prin
 
 import argparse
 import asyncio
-import math
 import secrets
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.cli.arguments import read_timeout
 from sidecar.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_UNKNOWN, EXIT_USAGE
 from sidecar.cli.streams import allow_every_character, give_up_unwritten, say
 
@@ -92,7 +92,7 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
         default=DEFAULT_TARGET,
         help="the sidecar: HOST:PORT or unix:/path (default %(default)s)",
     )
-    group.add_argument("--timeout", type=_read_timeout, default=30.0, metavar="SECONDS", help="deadline (default 30)")
+    group.add_argument("--timeout", type=read_timeout, default=30.0, metavar="SECONDS", help="deadline (default 30)")
     group.add_argument(
         "--request-id", metavar="ID", help="make the call safe to repeat: the same id is pushed at most once"
     )
@@ -100,16 +100,6 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--yes", action="store_true", help="do not ask before a push to every device")
     group.add_argument("--trace", action="store_true", help="show where the time went")
     group.add_argument("--json", action="store_true", help="print the outcome as JSON")
-
-
-def _read_timeout(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError("must be a number of seconds above 0")
-    return seconds
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import faulthandler
+import os
 import signal
 import sys
 from pathlib import Path
@@ -41,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     # Should the interpreter itself crash, the log says where. It writes no values.
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)
+    # gRPC's C core would write lines of its own between ours, what a peer says included.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:

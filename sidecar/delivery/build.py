@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from sidecar.config import AppConfig, Config, ConfigError
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker, State
+from sidecar.delivery.claim import Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
 from sidecar.delivery.pacing import Pacer
@@ -124,15 +125,19 @@ class Delivery:
     def build_request_ids(self, name: str, app: AppConfig) -> Idempotency:
         """Build the request ids of an app."""
         idempotency = self._config.idempotency
-        return Idempotency(
+        keeper = Keeper(
             app=name,
             store=self._store,
             lease_s=idempotency.lease_s,
             sending_lease_s=app.total_timeout_s + SETTLE_SLACK_S,
             goes_on_without_store=idempotency.on_store_failure == "continue",
+            metrics=self._metrics,
+        )
+        return Idempotency(
+            app=name,
+            keeper=keeper,
             max_waiting=app.max_in_flight + app.max_queue,
             retry_after_s=app.overload_retry_after_s,
-            metrics=self._metrics,
         )
 
     def status(self) -> Mapping[str, dict[str, object]]:

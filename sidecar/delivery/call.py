@@ -4,11 +4,11 @@ It has the call's deadline, its trace, and what is to be done before the first v
 providers and delivery use it; nobody here knows gRPC.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 from sidecar.delivery.deadline import Deadline
-from sidecar.errors import Sent
+from sidecar.errors import CallerNotAllowed, Sent
 from sidecar.telemetry.tracing import CallTrace
 
 
@@ -18,6 +18,10 @@ class Withheld(Exception):  # a turn of events, not an error of its own
 
 class Claim(Protocol):
     """The hold of a call on its request id."""
+
+    def check(self) -> None:
+        """Raise `Withheld` when it is known that the call may not be sent any more."""
+        ...
 
     async def begin_sending(self) -> None:
         """Step to *sending*; raises `Withheld` or `PushError` when the call may not be sent."""
@@ -31,11 +35,15 @@ class Claim(Protocol):
 class Call:
     """A call in progress.
 
-    `app` and `audience` label the call's telemetry; the provider sets them as soon as it knows them. `claim` is set
-    while the call holds a request id.
+    `audience` labels the call's telemetry, and so does `app`, which `use_app` sets; the provider does so as soon as it
+    knows them. `caller` is who calls, empty where nobody is named in the configuration. `claim` is set while the call
+    holds a request id.
     """
 
-    __slots__ = ("_commit", "app", "audience", "claim", "deadline", "provider", "replayed", "sent", "trace")
+    __slots__ = (
+        "_commit", "allowed_apps", "app", "audience", "caller", "claim", "deadline", "provider", "replayed", "sent",
+        "trace",
+    )  # fmt: skip
 
     def __init__(self, *, deadline: Deadline, trace: CallTrace, commit: Callable[[], Awaitable[None]]) -> None:
         self.deadline = deadline
@@ -43,10 +51,26 @@ class Call:
         self.provider = ""
         self.app = ""
         self.audience = ""
+        self.caller = ""
+        # None: all.
+        self.allowed_apps: Collection[str] | None = None
         self.sent = Sent.NO
         self.claim: Claim | None = None
         self.replayed = False
         self._commit: Callable[[], Awaitable[None]] | None = commit
+
+    def may_use(self, app: str) -> bool:
+        """Whether the caller may use an app."""
+        return self.allowed_apps is None or app in self.allowed_apps
+
+    def use_app(self, app: str) -> None:
+        """Note which app the call is for: before anything is done with it.
+
+        Raises `CallerNotAllowed`.
+        """
+        if not self.may_use(app):
+            raise CallerNotAllowed(f"app: the caller {self.caller} may not use it")
+        self.app = app
 
     async def before_first_byte(self) -> None:
         """Do what must be done before the first byte of every attempt; when it fails, nothing may be sent.

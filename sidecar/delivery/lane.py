@@ -103,15 +103,17 @@ class Lane:
         the caller hung up.
         """
         attempts = _Attempts()
+        at_least_s = 0.0
         try:
             while True:
                 self._refuse_when_open(self._breaker.check)
                 if self._pacer.must_wait(outgoing.call_class):
-                    await self._pacer.wait(call, outgoing.call_class)
+                    await self._pacer.wait(call, outgoing.call_class, at_least_s)
                 await self._enter(call)
                 try:
                     return await self._send(call, outgoing, read, attempts)
-                except PacedOut:
+                except PacedOut as paced_out:
+                    at_least_s = paced_out.wait_s
                     call.sent = Sent.NO
                 finally:
                     self._leave(attempts.last)
@@ -182,7 +184,9 @@ class Lane:
 
     def _commit_hook(self, call: Call, outgoing: Outgoing) -> Callable[[], Awaitable[None]]:
         async def before_first_byte() -> None:
-            if self._pacer.is_paced(outgoing.call_class):
+            if self._pacer.must_wait(outgoing.call_class):
+                if call.claim is not None:
+                    call.claim.check()
                 await self._pacer.take(outgoing.call_class)
             await call.before_first_byte()
 
@@ -269,7 +273,9 @@ class Lane:
             if stream.is_abandoned:
                 attributes[names.ERROR_TYPE] = "cancelled"
                 raise _failure_error("cancelled", was_asked=False) from None
-            was_reached = None if failure.cause in _SAY_NOTHING else False
+            # With a connection, what came before the body was asked for was ours, not the vendor's.
+            is_ours = stream.has_connection and not stream.was_asked
+            was_reached = None if is_ours or failure.cause in _SAY_NOTHING else False
             attributes[names.ERROR_TYPE] = failure.cause
             self._metrics.attempt_failures.labels(self._app, failure.cause).inc()
             raise _failure_error(failure.cause, was_asked=stream.was_asked) from failure

@@ -14,19 +14,27 @@ from functools import partial
 from sidecar.delivery.call import Call, Withheld
 from sidecar.delivery.pauses import Pauses
 from sidecar.delivery.quota import Limiter, LimiterFailure, Quota
-from sidecar.errors import Overloaded, QuotaExceeded, ShuttingDown
+from sidecar.errors import DeadlineExceeded, Overloaded, QuotaExceeded, Sent, ShuttingDown
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 
 # The label of a pause that is for every class of call.
 EVERYTHING = "*"
 LOG_INTERVAL_S = 60.0
+# A call that was let through and then found no place waits so long at least: clocks of replicas may differ.
+MIN_WAIT_S = 0.05
+# After the counter has failed it is left alone for so long: each call that asks it would wait for it.
+LIMITER_PAUSE_S = 1.0
 
 _log = logging.getLogger(__name__)
 
 
 class PacedOut(Withheld):
-    """Others have used the quota up since this call was let through."""
+    """Others have used the quota up, or the vendor has refused for it, since this call was let through."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__()
+        self.wait_s = wait_s
 
 
 class Pacer:
@@ -65,26 +73,24 @@ class Pacer:
         self._is_paused = False
         self._is_closed = False
         self._logged_at = -LOG_INTERVAL_S
+        self._asks_again_at = -LIMITER_PAUSE_S
 
     @property
     def paused_for_s(self) -> Mapping[str, float]:
         """How long calls are still paused, by the name of their quota; `*` is every call."""
         return {name: round(left_s, 3) for name in self._paused_until if (left_s := self._paused_s(name)) > 0}
 
-    def is_paced(self, call_class: str) -> bool:
-        """Whether calls of this class are counted."""
-        return call_class in self._quotas
-
     def must_wait(self, call_class: str) -> bool:
-        """Whether `wait` has anything to look at for this class."""
+        """Whether `wait` and `take` have anything to look at for this class."""
         return self._is_paused or call_class in self._quotas
 
-    async def wait(self, call: Call, call_class: str) -> None:
+    async def wait(self, call: Call, call_class: str, at_least_s: float = 0.0) -> None:
         """Wait until a call of this class may be made, if its deadline allows that.
 
-        Raises `QuotaExceeded` with the time to wait, `Overloaded` or `ShuttingDown`.
+        Raises `QuotaExceeded` with the time to wait, `DeadlineExceeded`, `Overloaded` or `ShuttingDown`.
         """
-        while (wait_s := await self._wait_s(call_class)) > 0:
+        while (wait_s := max(at_least_s, await self._look(call, call_class))) > 0:
+            at_least_s = 0.0
             if self._is_closed:
                 raise _shutting_down()
             if wait_s >= call.deadline.remaining_s():
@@ -100,12 +106,12 @@ class Pacer:
 
         Raises `PacedOut` when there is no place for it any more.
         """
-        for quota in self._quotas.get(call_class, ()):
-            try:
-                if await self._limiter.take(quota, self._subject) > 0:
-                    raise PacedOut
-            except LimiterFailure as failure:
-                self._note(failure)
+        quotas = self._quotas.get(call_class, ())
+        if (pause_s := self._pause_s(quotas)) > 0:
+            raise PacedOut(pause_s)
+        for quota in quotas:
+            if (wait_s := await self._ask(self._limiter.take, quota)) > 0:
+                raise PacedOut(max(MIN_WAIT_S, wait_s))
 
     def slow_down(self, call_class: str, retry_after_s: float) -> None:
         """Pause what the vendor refused for its quota: what shares a quota with this class, or else every call."""
@@ -120,16 +126,29 @@ class Pacer:
         self._is_closed = True
         self._pauses.end()
 
-    async def _wait_s(self, call_class: str) -> float:
+    async def _look(self, call: Call, call_class: str) -> float:
         """Return how long a call of this class has to wait, as things are."""
         quotas = self._quotas.get(call_class, ())
         wait_s = self._pause_s(quotas)
-        for quota in quotas:
-            try:
-                wait_s = max(wait_s, await self._limiter.wait_s(quota, self._subject))
-            except LimiterFailure as failure:
-                self._note(failure)
+        try:
+            async with asyncio.timeout(max(0.0, call.deadline.remaining_s())):
+                for quota in quotas:
+                    wait_s = max(wait_s, await self._ask(self._limiter.wait_s, quota))
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline came while the quota was looked at", sent=Sent.NO) from None
         return wait_s
+
+    async def _ask(self, ask: Callable[[Quota, str], Awaitable[float]], quota: Quota) -> float:
+        """Return how long the counter says to wait; 0 while it fails, since the vendor's own refusal still protects."""
+        if self._clock() < self._asks_again_at:
+            self._metrics.limiter_failures.labels(self._app, "skipped").inc()
+            return 0.0
+        try:
+            return await ask(quota, self._subject)
+        except LimiterFailure as failure:
+            self._asks_again_at = self._clock() + LIMITER_PAUSE_S
+            self._note(failure)
+            return 0.0
 
     def _pause_s(self, quotas: Iterable[Quota]) -> float:
         if not self._is_paused:
@@ -158,7 +177,7 @@ class Pacer:
             raise _shutting_down()
 
     def _note(self, failure: LimiterFailure) -> None:
-        """Count a call that is not paced, since the vendor's own refusal still protects it."""
+        """Note that calls are not counted."""
         self._metrics.limiter_failures.labels(self._app, failure.kind).inc()
         now = self._clock()
         if now - self._logged_at >= LOG_INTERVAL_S:

@@ -4,17 +4,20 @@ The counting is the library `limits`', with a moving window: exact, in this proc
 Waiting is pacing.py's.
 """
 
+import asyncio
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem, parse_many
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 SEPARATOR = "+"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,13 @@ def read_quotas(given: Mapping[str, str], known_classes: Collection[str]) -> lis
 
     Raises `ValueError` whose text begins with the key.
     """
-    return [_read_quota(name, amount, known_classes) for name, amount in given.items()]
+    quotas: dict[frozenset[str], Quota] = {}
+    for name, amount in given.items():
+        quota = _read_quota(name, amount, known_classes)
+        if quota.classes in quotas:
+            raise ValueError(f"{name}: is given twice, in another order")
+        quotas[quota.classes] = quota
+    return list(quotas.values())
 
 
 def _read_quota(name: str, amount: str, known_classes: Collection[str]) -> Quota:
@@ -50,12 +59,12 @@ def _read_quota(name: str, amount: str, known_classes: Collection[str]) -> Quota
     if len(set(classes)) < len(classes):
         raise ValueError(f"{name}: names a class twice")
     try:
-        limit = parse(amount)
+        limits = parse_many(amount)
     except ValueError:
-        limit = None
-    if limit is None or limit.amount < 1 or limit.get_expiry() < 1:
-        raise ValueError(f"{name}: must be such as 30/hour or 5 per 2 seconds")
-    return Quota(SEPARATOR.join(sorted(classes)), frozenset(classes), limit)
+        limits = []
+    if len(limits) != 1 or limits[0].amount < 1 or limits[0].get_expiry() < 1:
+        raise ValueError(f"{name}: must be one limit, such as 30/hour or 5 per 2 seconds")
+    return Quota(SEPARATOR.join(sorted(classes)), frozenset(classes), limits[0])
 
 
 class Limiter:
@@ -64,16 +73,15 @@ class Limiter:
     def __init__(self, redis: Any = None, key_prefix: str = "") -> None:
         """Count in this process, or in a `redis.asyncio.Redis` under keys that begin with `key_prefix`."""
         self._limiter = MovingWindowRateLimiter(MemoryStorage() if redis is None else _redis_storage(redis, key_prefix))
+        self._is_remote = redis is not None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def wait_s(self, quota: Quota, subject: str) -> float:
         """Return the seconds until a call may be made, 0 when it may be now; counts nothing.
 
         Raises `LimiterFailure`.
         """
-        try:
-            reset_at, remaining = await self._limiter.get_window_stats(quota.limit, subject, quota.name)
-        except Exception as error:  # the storage's own; the library has no common type for them
-            raise LimiterFailure(type(error).__name__) from error
+        reset_at, remaining = await self._ask(self._limiter.get_window_stats(quota.limit, subject, quota.name))
         # At its very end a window has an entry that takes no place any more.
         return 0.0 if remaining > 0 else max(math.ulp(1.0), reset_at - time.time())
 
@@ -92,11 +100,20 @@ class Limiter:
 
         Raises `LimiterFailure`.
         """
-        try:
-            is_taken = await self._limiter.hit(quota.limit, subject, quota.name)
-        except Exception as error:  # as above
-            raise LimiterFailure(type(error).__name__) from error
+        is_taken = await self._ask(self._limiter.hit(quota.limit, subject, quota.name))
         return 0.0 if is_taken else max(math.ulp(1.0), await self.wait_s(quota, subject))
+
+    async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
+        """Ask the storage; a remote one to its end, also when the call goes: it may lose a connection otherwise."""
+        try:
+            if not self._is_remote:
+                return await question
+            asking = asyncio.create_task(question)
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            return await asyncio.shield(asking)
+        except Exception as error:  # the storage's own; the library has no common type for them
+            raise LimiterFailure(type(error).__name__) from error
 
 
 def _redis_storage(redis: Any, key_prefix: str) -> Storage:

@@ -29,6 +29,7 @@ def _fields(call: Call, error: PushError | None, code: str, duration_s: float) -
         "app": call.app,
         "provider": call.provider,
         "audience": call.audience,
+        "caller": call.caller,
         "code": code,
         "duration_s": round(duration_s, 6),
         "replayed": call.replayed,

@@ -1,13 +1,16 @@
-"""Listening addresses as the configuration writes them: `host:port`, or `unix:/path`."""
+"""The listeners and their addresses as the configuration writes them: `host:port`, or `unix:/path`."""
 
 import errno
 import os
 import socket
+from collections.abc import Mapping
 
-from sidecar.config import Config, ConfigError
+from sidecar.config import Config, ConfigError, ListenerConfig
 
 UNIX_PREFIX = "unix:"
 MAX_PORT = 65535
+# The name of the listener of `server.listen`, beside those of `listeners`.
+DEFAULT_LISTENER = "default"
 
 
 class BindError(ConfigError):
@@ -33,12 +36,15 @@ def check_addresses(config: Config) -> None:
 
     Raises `ConfigError` naming the key.
     """
-    if config.server.listen.startswith(UNIX_PREFIX):
+    if DEFAULT_LISTENER in config.listeners:
+        raise ConfigError(f"listeners.{DEFAULT_LISTENER}: is the name of server.listen: choose another")
+    for name, listener in listeners_of(config).items():
+        key = f"{key_of(name)}.listen"
+        if not listener.listen.startswith(UNIX_PREFIX):
+            split_host_port(key, listener.listen)
         # gRPC reads it as a URI, and would take a percent sign for an escape.
-        if config.server.listen == UNIX_PREFIX or "%" in config.server.listen:
-            raise ConfigError(f"server.listen: must be unix:/path, without %, not {config.server.listen!r}")
-    else:
-        split_host_port("server.listen", config.server.listen)
+        elif listener.listen == UNIX_PREFIX or "%" in listener.listen:
+            raise ConfigError(f"{key}: must be unix:/path, without %, not {listener.listen!r}")
     split_host_port("health.listen", config.health.listen)
     split_host_port("admin.listen", config.admin.listen)
     taken: dict[str, str] = {}
@@ -53,10 +59,11 @@ def probe_addresses(config: Config) -> None:
 
     Raises `BindError` naming the key and what to do.
     """
+    callers_keys = {f"{key_of(name)}.listen" for name in listeners_of(config)}
     for key, address in _listeners(config):
         if address.startswith(UNIX_PREFIX):
             _probe_unix(key, address)
-        elif not (key == "server.listen" and config.server.so_reuseport):
+        elif not (key in callers_keys and config.server.so_reuseport):
             _probe_tcp(key, address)
 
 
@@ -65,9 +72,23 @@ def with_port(address: str, port: int) -> str:
     return address if address.startswith(UNIX_PREFIX) else f"{address.rpartition(':')[0]}:{port}"
 
 
+def listeners_of(config: Config) -> Mapping[str, ListenerConfig]:
+    """Return all listeners for callers by their names, that of `server.listen` first."""
+    server = config.server
+    default = ListenerConfig(
+        listen=server.listen, socket_mode=server.socket_mode, socket_group=server.socket_group, tls=server.tls
+    )
+    return {DEFAULT_LISTENER: default, **config.listeners}
+
+
+def key_of(listener: str) -> str:
+    """Return the key of a listener in the configuration."""
+    return "server" if listener == DEFAULT_LISTENER else f"listeners.{listener}"
+
+
 def _listeners(config: Config) -> tuple[tuple[str, str], ...]:
     return (
-        ("server.listen", config.server.listen),
+        *((f"{key_of(name)}.listen", listener.listen) for name, listener in listeners_of(config).items()),
         ("health.listen", config.health.listen),
         ("admin.listen", config.admin.listen),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -39,14 +40,27 @@ class Limits:
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
+# Names the caller of a call that came through a listener, or refuses it.
+Admit = Callable[[Call, Context, str], Awaitable[None]]
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class UnaryHandler:
-    """Serves `path` (`package.Service/Method`); its `handle` is what grpc.aio calls."""
+    """Serves `path` (`package.Service/Method`); its `handle` is what grpc.aio calls.
+
+    `admit` names the caller of a call and may refuse it; None lets everybody in.
+    """
 
     def __init__(
-        self, path: str, method: Method, *, tracers: Tracers, metrics: Metrics, limits: Limits, activity: Activity
+        self,
+        path: str,
+        method: Method,
+        *,
+        tracers: Tracers,
+        metrics: Metrics,
+        limits: Limits,
+        activity: Activity,
+        admit: Admit | None = None,
     ) -> None:
         self._path = path
         self._method = method
@@ -58,21 +72,24 @@ class UnaryHandler:
         metrics.rpc_active.labels(path).set_function(lambda: self._active)
         self._limits = limits
         self._activity = activity
+        self._admit = admit
 
-    async def handle(self, request: bytes, context: Context) -> Message:
-        """Serve one call; `request` is the message as it came."""
+    async def handle(self, request: bytes, context: Context, listener: str = "") -> Message:
+        """Serve one call; `request` is the message as it came, `listener` the name of what it came through."""
         self._active += 1
         try:
             with self._activity.one_more():
-                return await self._handle(request, context)
+                return await self._handle(request, context, listener)
         finally:
             self._active -= 1
 
-    async def _handle(self, request: bytes, context: Context) -> Message:
+    async def _handle(self, request: bytes, context: Context, listener: str) -> Message:
         started = time.perf_counter()
         remaining_s: float | None = context.time_remaining()
         call = self._start(context, remaining_s)
         try:
+            if self._admit is not None:
+                await self._admit(call, context, listener)
             response = await self._method.serve(self._parse(request), call)
         except PushError as raised:
             error = raised
@@ -150,6 +167,8 @@ def _end_trace(call: Call, code: str, error: PushError | None) -> None:
     }
     if call.replayed:
         attributes[names.REPLAYED] = True
+    if call.caller:
+        attributes[names.CALLER] = call.caller
     if error is not None:
         attributes |= {names.ERROR_TYPE: code, names.REASON: error.reason.value, names.SENT: str(error.sent)}
         if error.vendor is not None and error.vendor.code is not None:

@@ -1,98 +1,122 @@
-"""Builds and binds the callers' gRPC server."""
+"""Builds the callers' gRPC servers: the same services on every listener, each call with who makes it."""
 
 import asyncio
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidecar.config import ServerConfig
+from sidecar.config import Config, ServerConfig
 from sidecar.providers.provider import Provider
 from sidecar.server.activity import Activity
-from sidecar.server.address import UNIX_PREFIX, BindError, with_port
+from sidecar.server.address import DEFAULT_LISTENER, key_of, listeners_of
+from sidecar.server.callers import Callers
 from sidecar.server.handler import Limits, UnaryHandler
+from sidecar.server.listener import Listener
+from sidecar.server.tls import ListenerTls
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Tracers
 
 # Callers may ping every 20 s, also between calls; the helpers of clients/ do every 30 s.
 MIN_PING_INTERVAL_MS = 20_000
 
-# After the last call, how long its answer may take to reach a peer before the stop goes on.
-LINGER_S = 1.0
-
 
 def server_options(config: ServerConfig) -> Mapping[str, int]:
-    """Return the gRPC server's options."""
-    return {
+    """Return the gRPC servers' options."""
+    options = {
         "grpc.so_reuseport": int(config.so_reuseport),
         "grpc.max_receive_message_length": config.max_message_bytes,
+        # Between the two, gRPC would refuse some requests and not others.
+        "grpc.max_metadata_size": config.max_metadata_bytes,
+        "grpc.absolute_max_metadata_size": config.max_metadata_bytes,
         "grpc.http2.min_recv_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
         "grpc.http2.min_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
         "grpc.keepalive_permit_without_calls": 1,
     }
+    if config.max_connection_age_s:
+        options["grpc.max_connection_age_ms"] = round(config.max_connection_age_s * 1000)
+        # The calls of an old connection end, as those of a stop do.
+        options["grpc.max_connection_age_grace_ms"] = round(config.shutdown_grace_s * 1000)
+    if config.max_connection_idle_s:
+        options["grpc.max_connection_idle_ms"] = round(config.max_connection_idle_s * 1000)
+    return options
 
 
 class PushServer:
-    """The gRPC server. `address` is where it really listens."""
+    """The gRPC servers. `address` is where the first of them really listens, `addresses` where each does, by name."""
 
-    def __init__(
-        self, config: ServerConfig, providers: Iterable[Provider], *, tracers: Tracers, metrics: Metrics
-    ) -> None:
-        self._server = grpc.aio.server(options=tuple(server_options(config).items()))
-        self._activity = Activity()
-        limits = Limits(config.default_timeout_s, config.deadline_margin_s)
-        self.service_names: list[str] = []
-        for provider in providers:
-            for service, methods in provider.services.items():
-                self.service_names.append(service)
-                handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-                    name: grpc.unary_unary_rpc_method_handler(
-                        UnaryHandler(
-                            f"{service}/{name}",
-                            method,
-                            tracers=tracers,
-                            metrics=metrics,
-                            limits=limits,
-                            activity=self._activity,
-                        ).handle,
-                        response_serializer=lambda message: message.SerializeToString(),
-                    )
-                    for name, method in methods.items()
-                }
-                self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-        if config.reflection:
-            reflection.enable_server_reflection((*self.service_names, reflection.SERVICE_NAME), self._server)
-        self._config = config
-        self.address = config.listen
+    def __init__(self, config: Config, providers: Sequence[Provider], *, tracers: Tracers, metrics: Metrics) -> None:
+        """Build everything and bind nothing.
+
+        Raises `ConfigError` for a certificate that cannot be used.
+        """
+        callers = Callers(config.callers)
+        activity = Activity()
+        handlers = {
+            service: {
+                name: UnaryHandler(
+                    f"{service}/{name}",
+                    method,
+                    tracers=tracers,
+                    metrics=metrics,
+                    limits=Limits(config.server.default_timeout_s, config.server.deadline_margin_s),
+                    activity=activity,
+                    admit=None if callers.is_open else callers.admit,
+                )
+                for name, method in methods.items()
+            }
+            for provider in providers
+            for service, methods in provider.services.items()
+        }
+        self.service_names = list(handlers)
+        self.tls: list[ListenerTls] = []
+        self._listeners: dict[str, Listener] = {}
+        for name, listener in listeners_of(config).items():
+            tls = None
+            if listener.tls.cert_file is not None:
+                tls = ListenerTls(name, f"{key_of(name)}.tls", listener.tls)
+                self.tls.append(tls)
+            server = _build_server(config.server, name, handlers)
+            self._listeners[name] = Listener(key_of(name), listener, tls=tls, server=server, activity=activity)
+
+    @property
+    def address(self) -> str:
+        """Where `server.listen` is."""
+        return self._listeners[DEFAULT_LISTENER].address
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where each listener is, by its name."""
+        return {name: listener.address for name, listener in self._listeners.items()}
 
     async def start(self) -> None:
         """Bind and serve.
 
-        Raises `BindError` when the address cannot be bound.
+        Raises `BindError` when an address cannot be bound; then those before it serve, and must be stopped.
         """
-        listen = self._config.listen
-        try:
-            port = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise BindError(f"server.listen: {listen} cannot be bound: {error}") from None
-        if listen.startswith(UNIX_PREFIX):
-            # The application runs as another user than the sidecar; the directory decides who gets this far.
-            os.chmod(listen.removeprefix(UNIX_PREFIX), int(self._config.socket_mode, 8))  # noqa: PTH101
-        self.address = with_port(listen, port)
-        await self._server.start()
+        for listener in self._listeners.values():
+            await listener.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Close the listener at once, tell clients to go elsewhere, and let calls end within the grace.
+        """Close the listeners at once, tell clients to go elsewhere, and let calls end within the grace."""
+        await asyncio.gather(*(listener.stop(grace_s) for listener in self._listeners.values()))
 
-        Peers that have no call and do not leave, or do not read their answers, are cut off soon after the last call.
-        """
-        stopping = asyncio.ensure_future(self._server.stop(grace_s))
-        idle = asyncio.ensure_future(self._activity.wait_until_idle())
-        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await asyncio.wait({stopping}, timeout=LINGER_S)
-        if not stopping.done():
-            await self._server.stop(0)
-        await stopping
+
+def _build_server(
+    config: ServerConfig, listener: str, handlers: Mapping[str, Mapping[str, UnaryHandler]]
+) -> grpc.aio.Server:
+    server = grpc.aio.server(options=tuple(server_options(config).items()))
+    for service, methods in handlers.items():
+        rpcs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            name: grpc.unary_unary_rpc_method_handler(
+                partial(handler.handle, listener=listener),
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+            for name, handler in methods.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, rpcs),))
+    if config.reflection:
+        reflection.enable_server_reflection((*handlers, reflection.SERVICE_NAME), server)
+    return server

@@ -36,6 +36,7 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.INVALID_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.MESSAGE_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.UNKNOWN_APP: grpc.StatusCode.INVALID_ARGUMENT,
+    Reason.CALLER_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.VENDOR_REJECTED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.CREDENTIALS_REFUSED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.CERTIFICATE_INVALID: grpc.StatusCode.FAILED_PRECONDITION,

@@ -18,8 +18,8 @@ class NotJson:
 
 
 NOT_JSON: Final = NotJson()
-MAX_DEPTH: Final = 100
-"""Of nested arrays and objects: ours, so that nothing behind has to care."""
+MAX_DEPTH: Final = 128
+"""Of nested arrays and objects: ours, so that nothing behind has to care. Deeper than a body with custom content is."""
 
 
 def parse_json(raw: bytes) -> object:

@@ -17,6 +17,8 @@ _FORGET_AT_ONCE = 20
 class MemoryStore:
     """A table of records, in the order in which their windows end. Times in seconds."""
 
+    is_immediate = True
+
     def __init__(self, *, window_s: float, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._window_s = window_s
         self._max_bytes = max_bytes
@@ -55,6 +57,15 @@ class MemoryStore:
             return False
         entry.state = State.SENDING
         entry.lease_until = self._clock() + lease_s
+        self._renew(key, entry)
+        return True
+
+    async def renew(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        """Give a RESERVED or SENDING record at least this lease; false when the owner does not hold the key."""
+        entry = self._held(key, owner)
+        if entry is None:
+            return False
+        entry.lease_until = max(entry.lease_until, self._clock() + lease_s)
         self._renew(key, entry)
         return True
 

@@ -56,6 +56,17 @@ redis.call('HSET', KEYS[1], 'state', 'sending', 'lease', now + ARGV[2])
 return 1
 """
 
+# ARGV: owner, lease in ms, window in ms.
+_RENEW = """
+local record = redis.call('HMGET', KEYS[1], 'state', 'owner', 'lease')
+if record[2] ~= ARGV[1] or (record[1] ~= 'reserved' and record[1] ~= 'sending') then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('HSET', KEYS[1], 'lease', math.max(tonumber(record[3]), now + ARGV[2]))
+return 1
+"""
+
 # ARGV: owner, state, answer, window in ms.
 _SETTLE = """
 local record = redis.call('HMGET', KEYS[1], 'state', 'owner')
@@ -79,6 +90,8 @@ _log = logging.getLogger(__name__)
 class RedisStore:
     """A hash a record, which Redis forgets when its window is over."""
 
+    is_immediate = False
+
     def __init__(self, redis: "Redis", *, window_s: float, key_prefix: str) -> None:
         self._redis = redis
         self._window_ms = round(window_s * 1000)
@@ -86,6 +99,7 @@ class RedisStore:
         self._is_checked = False
         self._reserve = redis.register_script(_RESERVE)
         self._begin_sending = redis.register_script(_BEGIN_SENDING)
+        self._renew = redis.register_script(_RENEW)
         self._settle = redis.register_script(_SETTLE)
         self._release = redis.register_script(_RELEASE)
 
@@ -125,6 +139,10 @@ class RedisStore:
     async def begin_sending(self, key: bytes, *, owner: str, lease_s: float) -> bool:
         """Step from RESERVED or SENDING to SENDING with a new lease; false when the owner does not hold the key."""
         return bool(await self._run(self._begin_sending, key, owner, round(lease_s * 1000), self._window_ms))
+
+    async def renew(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        """Give a RESERVED or SENDING record at least this lease; false when the owner does not hold the key."""
+        return bool(await self._run(self._renew, key, owner, round(lease_s * 1000), self._window_ms))
 
     async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:
         """Step from SENDING to DONE or UNKNOWN; false when the owner does not hold the key."""

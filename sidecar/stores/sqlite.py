@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 class SqliteStore:
     """A table of records in a file. Times in seconds of the wall clock, which outlives a process."""
 
+    is_immediate = False
+
     def __init__(self, path: Path, *, window_s: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._window_s = window_s
@@ -85,6 +87,13 @@ class SqliteStore:
         return await self._change(
             f"UPDATE requests SET state = ?, lease_until = ?, window_until = ? WHERE key = ? AND {_HELD}",  # noqa: S608
             lambda now: (State.SENDING.value, now + lease_s, now + self._window_s, key, owner, now),
+        )
+
+    async def renew(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        """Give a RESERVED or SENDING record at least this lease; false when the owner does not hold the key."""
+        return await self._change(
+            f"UPDATE requests SET lease_until = max(lease_until, ?), window_until = ? WHERE key = ? AND {_HELD}",  # noqa: S608  # constants
+            lambda now: (now + lease_s, now + self._window_s, key, owner, now),
         )
 
     async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:

@@ -65,7 +65,10 @@ class Store(Protocol):
     """One store. A key is 16 bytes; an owner is unique to one claim of one call, never used twice.
 
     Every method raises `StoreFailure`. A step that was cancelled, or failed, may have been made all the same.
+    `is_immediate`: no step waits for anything, and nobody else has the store.
     """
+
+    is_immediate: bool
 
     async def start(self) -> None:
         """Make it ready; a store that is only out of reach starts, and fails when it is used.
@@ -83,6 +86,10 @@ class Store(Protocol):
 
     async def begin_sending(self, key: bytes, *, owner: str, lease_s: float) -> bool:
         """Step from RESERVED or SENDING to SENDING with a new lease; false when the owner does not hold the key."""
+        ...
+
+    async def renew(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        """Give a RESERVED or SENDING record at least this lease from now on; false when the owner does not hold it."""
         ...
 
     async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:

@@ -212,6 +212,19 @@ class Metrics:
             ("app",),
             registry=self.registry,
         )
+        self.certificate_stale = Gauge(
+            "push_sidecar_certificate_stale",
+            "1 while the listener's files hold no certificate that can be used, and the last good one is.",
+            ("listener",),
+            registry=self.registry,
+        )
+        self.certificate_expiry = Gauge(
+            "push_sidecar_certificate_expiry_timestamp_seconds",
+            "When the certificate that the listener shows ends, in seconds since the epoch.",
+            ("listener",),
+            unit="seconds",
+            registry=self.registry,
+        )
         build = Info("push_sidecar_build", "What runs here.", registry=self.registry)
         build.info({"version": version, "python": platform.python_version(), "grpcio": version_of("grpcio")})
         ProcessCollector(registry=self.registry)

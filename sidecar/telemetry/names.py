@@ -24,6 +24,7 @@ AUDIENCE: Final = "push_sidecar.audience"
 REASON: Final = "push_sidecar.reason"
 SENT: Final = "push_sidecar.sent"
 VENDOR_CODE: Final = "push_sidecar.vendor_code"
+CALLER: Final = "push_sidecar.caller"
 REPLAYED: Final = "push_sidecar.replayed"
 CONNECTION_REUSED: Final = "push_sidecar.connection_reused"
 

@@ -44,6 +44,8 @@ class BodyStream(httpx.AsyncByteStream):
         if self._is_given:
             raise StopAsyncIteration
         self._is_given = True
+        if self._is_revoked:
+            raise RevokedError
         try:
             await self._before_first_byte()
         except Exception as error:

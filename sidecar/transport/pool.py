@@ -58,6 +58,7 @@ def build_transport(
     connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=tls, ttl_dns_cache=10)
     session = aiohttp.ClientSession(
         connector=connector,
+        response_class=_Response,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         trace_configs=[_trace_config(on_waited, on_connected)],
@@ -112,6 +113,16 @@ class _Connector(aiohttp.TCPConnector):
                 return connection
             connection.close()
             notes.is_reused = False
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer without its reason phrase: it says nothing, and httpx-aiohttp fails on one that is not UTF-8."""
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Read the status and the headers."""
+        await super().start(connection)
+        self.reason = ""
+        return self
 
 
 def _is_quiet(connection: aiohttp.connector.Connection) -> bool:

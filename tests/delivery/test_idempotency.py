@@ -1,7 +1,7 @@
 """A call with a request id is made at most once: who comes with the id again gets its answer, or waits for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 
 from pushsidecar.xg.v1 import PushResponse
 from sidecar.delivery.call import Call
-from sidecar.delivery.idempotency import ClaimLost, Idempotency
+from sidecar.delivery.claim import FIRST_RETRY_S, ClaimLost, Keeper
+from sidecar.delivery.idempotency import Idempotency
 from sidecar.errors import (
     CallCancelled,
     DeadlineExceeded,
@@ -35,6 +36,7 @@ from sidecar.telemetry.metrics import Metrics
 from tests.support.clock import Clock
 from tests.support.fake_vendor import APP, Caller, Countdown
 from tests.support.raw_server import turns
+from tests.support.waiting import until
 
 ID = "order-1"
 CONTENT = b"c" * 16
@@ -46,9 +48,12 @@ SENDING_LEASE_S = 17.0
 class Store(MemoryStore):
     """A memory store whose steps can be made to fail or to stop, by name."""
 
+    is_immediate = False
+
     def __init__(self, clock: Clock) -> None:
         super().__init__(window_s=3600, max_bytes=1_000_000, clock=clock)
         self.failing: dict[str, Exception] = {}
+        self.fails_after: dict[str, Exception] = {}
         self.stops: dict[str, asyncio.Event] = {}
         self.steps: list[str] = []
 
@@ -59,6 +64,10 @@ class Store(MemoryStore):
         if step in self.failing:
             raise self.failing[step]
 
+    def _after(self, step: str) -> None:
+        if step in self.fails_after:
+            raise self.fails_after[step]
+
     async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         await self._before("reserve")
         return await super().reserve(key, owner=owner, fingerprint=fingerprint, lease_s=lease_s)
@@ -67,9 +76,15 @@ class Store(MemoryStore):
         await self._before("begin_sending")
         return await super().begin_sending(key, owner=owner, lease_s=lease_s)
 
+    async def renew(self, key: bytes, *, owner: str, lease_s: float) -> bool:
+        await self._before("renew")
+        return await super().renew(key, owner=owner, lease_s=lease_s)
+
     async def settle(self, key: bytes, *, owner: str, state: State, answer: bytes) -> bool:
         await self._before("settle")
-        return await super().settle(key, owner=owner, state=state, answer=answer)
+        is_ours = await super().settle(key, owner=owner, state=state, answer=answer)
+        self._after("settle")
+        return is_ours
 
     async def release(self, key: bytes, *, owner: str) -> bool:
         await self._before("release")
@@ -109,18 +124,30 @@ class World:
         self.clock = Clock()
         self.store = Store(self.clock)
         self.metrics = Metrics("test")
+        # The pauses between tries of a last step, which go on once it is `awake`.
+        self.slept: list[float] = []
+        self.awake = asyncio.Event()
+        self.processes: list[Idempotency] = []
 
-    def process(self, *, goes_on: bool = False, max_waiting: int = 100) -> Idempotency:
-        return Idempotency(
-            app=APP,
+    def process(
+        self, *, app: str = APP, goes_on: bool = False, max_waiting: int = 100, lease_s: float = LEASE_S
+    ) -> Idempotency:
+        keeper = Keeper(
+            app=app,
             store=self.store,
-            lease_s=LEASE_S,
+            lease_s=lease_s,
             sending_lease_s=SENDING_LEASE_S,
             goes_on_without_store=goes_on,
-            max_waiting=max_waiting,
-            retry_after_s=1.5,
             metrics=self.metrics,
+            sleep=self._sleep,
         )
+        ids = Idempotency(app=app, keeper=keeper, max_waiting=max_waiting, retry_after_s=1.5)
+        self.processes.append(ids)
+        return ids
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await self.awake.wait()
 
     def count(self, result: str) -> float:
         value = self.metrics.registry.get_sample_value("push_sidecar_request_ids_total", {"app": APP, "result": result})
@@ -128,8 +155,13 @@ class World:
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+async def world() -> AsyncIterator[World]:
+    world = World()
+    yield world
+    world.awake.set()
+    for ids in world.processes:
+        ids.close()
+        await ids.aclose()
 
 
 async def push(
@@ -166,17 +198,7 @@ async def test_other_id_and_other_app_are_other_pushes(world: World) -> None:
     await push(ids, deliver)
     await push(ids, deliver, request_id="order-2")
     assert deliver.made == 2
-    elsewhere = Idempotency(
-        app="other",
-        store=world.store,
-        lease_s=LEASE_S,
-        sending_lease_s=SENDING_LEASE_S,
-        goes_on_without_store=False,
-        max_waiting=100,
-        retry_after_s=1.5,
-        metrics=world.metrics,
-    )
-    await push(elsewhere, deliver)
+    await push(world.process(app="other"), deliver)
     assert deliver.made == 3
 
 
@@ -521,6 +543,166 @@ async def test_store_down_after_the_answer_still_gives_it_and_never_pushes_again
 async def test_store_down_at_the_release_is_no_error_of_the_call(world: World) -> None:
     world.store.failing["release"] = StoreFailure("connection")
     assert isinstance(await failure(world.process(), Deliver(VendorBusy("busy"))), VendorBusy)
+
+
+async def test_store_that_hangs_after_the_answer_holds_it_back_only_until_the_deadline(world: World) -> None:
+    ids, deliver = world.process(), Deliver()
+    stop = world.store.stops["settle"] = asyncio.Event()
+    answer, replayed = await push(ids, deliver, call=Caller().call(Countdown(10.0, 0.0)))
+    assert (answer.push_id, replayed) == ("7", False)
+    repeated = asyncio.create_task(push(ids, deliver))
+    await turns()
+    assert not repeated.done()
+    stop.set()
+    assert (await repeated)[1]
+    assert deliver.made == 1
+
+
+LAST_STEPS = {
+    "settle": (PushResponse(push_id="7"), True),
+    "release": (VendorBusy("busy"), False),
+}
+
+
+@pytest.mark.parametrize(("step", "outcome", "replayed"), [(k, *v) for k, v in LAST_STEPS.items()], ids=LAST_STEPS)
+async def test_last_step_that_the_store_did_not_make_is_made_later(
+    world: World, step: str, outcome: Any, *, replayed: bool
+) -> None:
+    ids = world.process()
+    world.store.failing[step] = StoreFailure("timeout")
+    if replayed:
+        await push(ids, Deliver(outcome))
+    else:
+        await failure(ids, Deliver(outcome))
+    await turns()
+    assert world.slept == [FIRST_RETRY_S]
+    world.store.failing.clear()
+    world.awake.set()
+    await ids.aclose()
+    assert (await push(world.process(), Deliver()))[1] is replayed
+
+
+async def test_last_step_is_tried_for_as_long_as_others_wait_for_it_and_ever_less_often(world: World) -> None:
+    ids = world.process()
+    world.store.failing["settle"] = StoreFailure("timeout")
+    world.awake.set()
+    await push(ids, Deliver())
+    await ids.aclose()
+    assert world.slept[:5] == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert set(world.slept[5:]) == {2.0}
+    assert SENDING_LEASE_S <= sum(world.slept) < SENDING_LEASE_S + 2.0
+
+
+async def test_stop_tries_a_last_step_once_more(world: World) -> None:
+    ids = world.process()
+    world.store.failing["settle"] = StoreFailure("timeout")
+    await push(ids, Deliver())
+    await turns()
+    ids.close()
+    await ids.aclose()
+    assert world.store.steps.count("settle") == 2
+
+
+async def test_step_that_was_made_though_it_failed_is_no_second_failure(world: World) -> None:
+    ids = world.process()
+    world.store.fails_after["settle"] = StoreFailure("timeout")
+    world.awake.set()
+    await push(ids, Deliver())
+    world.store.fails_after.clear()
+    await ids.aclose()
+    failures = "push_sidecar_store_failures_total"
+    assert world.metrics.registry.get_sample_value(failures, {"step": "settle", "kind": "timeout"}) == 1
+    assert world.metrics.registry.get_sample_value(failures, {"step": "settle", "kind": "not_held"}) is None
+
+
+async def test_bug_of_a_store_keeps_nobody_waiting(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    ids, deliver = world.process(), Deliver(DeadlineExceeded("late", sent=Sent.MAYBE))
+    call = Caller().call()
+    await failure(ids, deliver, call=call)
+    waiting = asyncio.create_task(push(ids, deliver))
+    await turns()
+    world.store.failing["settle"] = KeyError("secret")
+    assert call.claim is not None
+    with pytest.raises(KeyError):
+        await call.claim.settle(PushResponse(push_id="late"))
+    assert (await waiting)[0].push_id == "late"
+    await failure(ids, Deliver(VendorInternal("x", vendor=ANSWER)), request_id="order-2")
+    await ids.aclose()
+    assert "bug in a step of a request id" in caplog.text
+
+
+async def test_call_that_waits_longer_than_its_lease_keeps_its_id(world: World) -> None:
+    ids, call = world.process(), Caller().call()
+
+    async def waits() -> PushResponse:
+        assert call.claim is not None
+        for _ in range(3):
+            world.clock.now += 0.9 * LEASE_S
+            call.claim.renew()
+            await turns()
+            assert await world.store.reserve(_key(), owner="other", fingerprint=CONTENT, lease_s=1) is not None
+        call.claim.check()
+        await call.claim.begin_sending()
+        return PushResponse()
+
+    await ids.once(call, ID, CONTENT, PushResponse, waits)
+
+
+async def test_lease_is_renewed_by_itself_until_the_call_ends(world: World) -> None:
+    ids, deliver = world.process(lease_s=0.03), Deliver(stops=True)
+    world.store.failing["renew"] = StoreFailure("timeout")
+    first = asyncio.create_task(push(ids, deliver))
+    await until(lambda: world.store.steps.count("renew") >= 2)
+    world.store.failing.clear()
+    await until(lambda: world.store.steps.count("renew") >= 4)
+    deliver.go.set()
+    await first
+    await ids.aclose()
+
+
+async def test_call_learns_from_a_renewal_that_its_id_was_taken_over(world: World) -> None:
+    ids, call = world.process(), Caller().call()
+    delivered = []
+
+    async def taken_over() -> PushResponse:
+        assert call.claim is not None
+        if not delivered:
+            delivered.append(1)
+            world.clock.now += LEASE_S
+            await world.store.reserve(_key(), owner="other", fingerprint=CONTENT, lease_s=0.0)
+            call.claim.renew()
+            await turns()
+            call.claim.check()
+        return PushResponse(push_id="second")
+
+    assert (await ids.once(call, ID, CONTENT, PushResponse, taken_over)).push_id == "second"
+    assert world.count("lost") == 1
+
+
+async def test_right_content_is_not_refused_while_a_wrong_one_asks_the_store(world: World) -> None:
+    ids, deliver = world.process(), Deliver()
+    await push(ids, deliver)
+    stop = world.store.stops["reserve"] = asyncio.Event()
+    wrong = asyncio.create_task(failure(ids, deliver, content=OTHER_CONTENT))
+    await turns()
+    right = asyncio.create_task(push(ids, deliver))
+    await turns()
+    stop.set()
+    assert isinstance(await wrong, RequestIdReused)
+    assert (await right)[1]
+    assert deliver.made == 1
+
+
+async def test_going_on_without_the_store_keeps_the_outcome_when_it_is_back(world: World) -> None:
+    ids, deliver = world.process(goes_on=True), Deliver(stops=True)
+    world.store.failing["begin_sending"] = StoreFailure("connection")
+    first = asyncio.create_task(push(ids, deliver))
+    await deliver.reached.wait()
+    world.store.failing.clear()
+    deliver.go.set()
+    await first
+    assert (await push(world.process(), deliver))[1]
+    assert deliver.made == 1
 
 
 @pytest.mark.parametrize("step", ["reserve", "begin_sending"])

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.delivery.breaker import Breaker, State
 from sidecar.delivery.lane import Outgoing
 from sidecar.errors import (
     DeadlineExceeded,
@@ -19,6 +20,7 @@ from sidecar.errors import (
     SidecarBug,
     VendorBusy,
 )
+from sidecar.transport.body import RevokedError
 from sidecar.transport.reply import Reply
 from tests.support.fake_vendor import BODY, BUSY, SINGLE, Bench, Caller, Countdown, Step, answers, ask, raises
 from tests.support.raw_server import turns
@@ -206,6 +208,26 @@ async def test_transport_that_still_runs_after_its_failure_cannot_send_any_more(
     go.set()
     await asyncio.wait(late)
     assert late[0].exception() is not None
+    assert bench.transport.bodies == []
+
+
+async def test_slowness_of_ours_before_the_first_byte_is_no_failure_of_the_vendor() -> None:
+    go_on = asyncio.Event()
+    caller = Caller(on_commit=go_on.wait)
+    asking: list[asyncio.Task[None]] = []
+
+    async def gives_up_while_we_are_slow(request: httpx.Request) -> httpx.Response:
+        asking.append(asyncio.create_task(ask(request)))
+        await turns()
+        raise httpx.ReadTimeout("x")
+
+    breaker = Breaker(failure_ratio=0.1, min_calls=1, window_s=10.0, open_s=5.0)
+    bench = Bench([gives_up_while_we_are_slow], max_attempts=1, breaker=breaker)
+    assert isinstance(await failure(bench, caller), NotSent)
+    assert breaker.state is State.CLOSED
+    go_on.set()
+    await asyncio.wait(asking)
+    assert isinstance(asking[0].exception(), RevokedError)
     assert bench.transport.bodies == []
 
 

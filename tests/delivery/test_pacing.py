@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx
 import pytest
 
-from sidecar.delivery.pacing import PacedOut, Pacer
+from sidecar.delivery.call import Withheld
+from sidecar.delivery.pacing import LIMITER_PAUSE_S, MIN_WAIT_S, PacedOut, Pacer
 from sidecar.delivery.quota import Limiter, LimiterFailure, Quota, read_quotas
-from sidecar.errors import Overloaded, QuotaExceeded, Sent, ShuttingDown
+from sidecar.errors import DeadlineExceeded, Overloaded, QuotaExceeded, Sent, ShuttingDown
 from sidecar.telemetry.metrics import Metrics
 from tests.support.fake_vendor import (
     APP,
+    BODY,
     BUSY,
     QUOTA_RETRY_AFTER_S,
     SINGLE,
@@ -35,9 +37,12 @@ class Counter:
         self.waits: dict[str, float] = {}
         self.taken: list[str] = []
         self.error: LimiterFailure | None = None
+        self.hangs = False
 
     async def wait_s(self, quota: Quota, subject: str) -> float:
         assert subject == "account"
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.error:
             raise self.error
         return self.waits.get(quota.name, 0.0)
@@ -85,7 +90,6 @@ BROADCAST = {"all+tag": "30/hour"}
 async def test_class_without_a_quota_has_nothing_to_wait_for() -> None:
     world = World(BROADCAST)
     assert [world.pacer.must_wait(name) for name in CLASSES] == [True, True, False, False]
-    assert [world.pacer.is_paced(name) for name in CLASSES] == [True, True, False, False]
 
 
 async def test_call_waits_for_its_turn_when_its_deadline_allows() -> None:
@@ -196,7 +200,32 @@ async def test_calls_go_on_when_they_cannot_be_counted(caplog: pytest.LogCapture
             await world.pacer.wait(Caller().call(), "all")
             await world.pacer.take("all")
     assert [record.message for record in caplog.records] == ["quotas are not counted"], "once a minute"
-    assert world.sample("push_sidecar_limiter_failures_total", kind="ConnectionError") == 6
+    failed = "push_sidecar_limiter_failures_total"
+    assert (world.sample(failed, kind="ConnectionError"), world.sample(failed, kind="skipped")) == (1, 5)
+    world.now += LIMITER_PAUSE_S
+    world.counter.error = None
+    await world.pacer.take("all")
+    assert world.counter.taken == ["all+tag"], "it is asked again after a while"
+
+
+async def test_counter_that_hangs_costs_no_caller_his_answer() -> None:
+    world = World(BROADCAST)
+    world.counter.hangs = True
+    with pytest.raises(DeadlineExceeded) as told:
+        await world.pacer.wait(Caller().call(Countdown(0.0)), "all")
+    assert told.value.sent is Sent.NO
+
+
+async def test_call_that_found_no_place_waits_though_the_counter_says_that_there_is_one() -> None:
+    """Replicas whose clocks differ see different windows."""
+    world = World(BROADCAST)
+    world.awake.set()
+    await world.pacer.wait(Caller().call(Countdown(60.0)), "all", 0.25)
+    assert world.slept == [0.25]
+    world.counter.waits["all+tag"] = 1e-9
+    with pytest.raises(PacedOut) as paced_out:
+        await world.pacer.take("all")
+    assert paced_out.value.wait_s == MIN_WAIT_S
 
 
 # Over a lane.
@@ -215,6 +244,41 @@ async def test_what_is_not_sent_costs_nothing_of_the_quota() -> None:
         await bench.deliver(Caller().call())
     assert 3500 < spent.value.retry_after_s <= 3600
     assert (bench.transport.requests, spent.value.attempts) == (5, 0)
+
+
+class Lost:
+    """The claim of a call whose request id another has taken over."""
+
+    def check(self) -> None:
+        raise Withheld
+
+    async def begin_sending(self) -> None:
+        raise AssertionError
+
+    async def settle(self, outcome: object) -> None:
+        raise AssertionError
+
+
+async def test_call_that_lost_its_request_id_costs_nothing_of_the_quota() -> None:
+    bench, call = Bench([answers(), answers(), answers()], quotas=TWO_AN_HOUR), Caller().call()
+    call.claim = Lost()
+    with pytest.raises(Withheld):
+        await bench.deliver(call)
+    assert bench.transport.bodies == []
+    assert [await bench.deliver(Caller().call()) for _ in range(2)] == ["200 ok x1"] * 2
+
+
+@pytest.mark.parametrize("quotas", [(), TWO_AN_HOUR], ids=["no-quota", "quota"])
+async def test_calls_that_had_passed_when_the_vendor_refused_for_its_quota_are_held_back(
+    quotas: Sequence[Quota],
+) -> None:
+    bench = Bench([answers(status=TOO_MANY), answers(), answers()], quotas=quotas, max_in_flight=1)
+    results = await asyncio.gather(
+        *(bench.deliver(Caller().call(Countdown(5.0))) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [QuotaExceeded] * 3
+    assert bench.transport.bodies == [BODY], "only the first was sent"
+    assert bench.admission.in_flight == 0
 
 
 async def test_every_attempt_that_is_sent_counts() -> None:
@@ -256,9 +320,13 @@ async def test_call_that_waits_for_its_quota_takes_no_place_in_flight() -> None:
     [
         ({"everybody": "1/hour"}, "everybody: 'everybody' is no class of call: they are all, list, single, tag"),
         ({"all+all": "1/hour"}, "all+all: names a class twice"),
-        ({"all": "often"}, "all: must be such as 30/hour or 5 per 2 seconds"),
-        ({"all": "0/hour"}, "all: must be such as 30/hour or 5 per 2 seconds"),
-        ({"all": ""}, "all: must be such as 30/hour or 5 per 2 seconds"),
+        ({"all": "often"}, "all: must be one limit, such as 30/hour or 5 per 2 seconds"),
+        ({"all": "0/hour"}, "all: must be one limit, such as 30/hour or 5 per 2 seconds"),
+        ({"all": ""}, "all: must be one limit, such as 30/hour or 5 per 2 seconds"),
+        ({"all": "30/hour; 2/minute"}, "all: must be one limit"),
+        ({"all": "30/hour, 2/minute"}, "all: must be one limit"),
+        ({"all": "30/hour | 2/minute"}, "all: must be one limit"),
+        ({"all+tag": "30/hour", "tag + all": "30/hour"}, "tag + all: is given twice"),
         ({"": "1/hour"}, ": '' is no class of call"),
     ],
 )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.errors import (
     CallCancelled,
+    CallerNotAllowed,
     DeadlineExceeded,
     EarlierFailure,
     InvalidRequest,
@@ -41,6 +42,7 @@ NEVER_REPEATED: list[PushError] = [
     ShuttingDown("x"),
     StoreUnavailable("x"),
     RequestIdReused("x"),
+    CallerNotAllowed("x"),
     EarlierFailure(Reason.OUTCOME_UNKNOWN, "x", attempts=1, vendor=VendorAnswer()),
     Overloaded("x", retry_after_s=1),
     QuotaExceeded("x", subject="x", retry_after_s=1),

@@ -16,8 +16,9 @@ import yaml
 
 from pushsidecar.xg.v1 import AllDevices
 from sidecar.simulator import Fault, Kind, Simulator
+from tests.support.certificates import Authority
 from tests.support.redis_server import RedisServer, free_port, redis_server
-from tests.support.running import Running, android, build_config, running_sidecar
+from tests.support.running import FREE_PORT, Running, android, build_config, running_sidecar
 from tests.support.toolchains import find_tool
 from tests.support.waiting import until
 
@@ -115,9 +116,12 @@ def observed(directory: Path) -> Iterator[Observed]:
 
 async def _run(directory: Path, admin_port: int, redis: RedisServer, server: Prometheus) -> bytes:
     async with Simulator() as vendor:
+        leaf = Authority(directory).leaf()
+        tls = {"cert_file": str(leaf.cert_file), "key_file": str(leaf.key_file)}
         config = build_config(
             directory,
             vendor,
+            listeners={"tls": {"listen": FREE_PORT, "tls": tls}},
             admin={"listen": f"127.0.0.1:{admin_port}"},
             idempotency={"store": "redis"},
             pacing={"storage": "redis"},

@@ -4,7 +4,7 @@ from tests.matrix.faults import raw
 from tests.matrix.row import Row
 from tests.matrix.scripts import SUCCESS, answers, closes, head_of
 from tests.matrix.stage import SHORT_READ
-from tests.matrix.verdict import ACCEPTED, REJECTED, UNKNOWN, Verdict
+from tests.matrix.verdict import ACCEPTED, ENDPOINT, REJECTED, UNKNOWN, Verdict
 from tests.support.raw_server import OK
 
 EMPTY = b"content-length: 0\r\n\r\n"
@@ -38,6 +38,9 @@ ROWS = [
     wire("100 before a refusal", CONTINUE, head_of(b"", "400 Bad Request"), verdict=REJECTED),
     wire("101", b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", verdict=UNKNOWN),
     wire("101 without an upgrade", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", verdict=UNKNOWN),
+    # Reason phrases.
+    wire("404 with a reason in Latin-1", b"HTTP/1.1 404 Non trouv\xe9\r\n" + EMPTY, verdict=ENDPOINT),
+    wire("200 without a reason", b"HTTP/1.1 200\r\n" + SUCCESS.partition(b"\r\n")[2]),
     # Lengths.
     invalid("a length that cuts the body", LINE + b"content-length: 9\r\n\r\n" + OK),
     cut("a length that is too long", LINE + b"content-length: 99\r\n\r\n" + OK),

@@ -20,7 +20,7 @@ def call() -> Iterator[Call]:
 
     trace = Tracing().tracers.start_call("test.v1.TestService/Do", {}, is_requested=False)
     made = Call(deadline=Deadline(1.0, 0.0), trace=trace, commit=commit)
-    made.app, made.provider, made.audience = "shop", "xg", "token"
+    made.app, made.provider, made.audience, made.caller = "shop", "xg", "token", "orders"
     yield made
     trace.end({}, is_error=False)
 
@@ -34,7 +34,14 @@ def test_answered_push_has_a_line_with_its_trace(call: Call, caplog: pytest.LogC
     log_push(call, None, code="OK", duration_s=0.1234567)
     (line,) = caplog.records
     assert (line.message, line.levelno) == ("push answered", logging.INFO)
-    expected = {"app": "shop", "provider": "xg", "audience": "token", "code": "OK", "duration_s": 0.123457}
+    expected = {
+        "app": "shop",
+        "provider": "xg",
+        "audience": "token",
+        "caller": "orders",
+        "code": "OK",
+        "duration_s": 0.123457,
+    }
     assert {**expected, "replayed": False, **call.trace.ids}.items() <= vars(line).items()
     assert set(call.trace.ids) == {"trace_id", "span_id"}
 

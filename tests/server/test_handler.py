@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
-from sidecar.config import ServerConfig
+from sidecar.config import Config, ServerConfig
 from sidecar.delivery.call import Call
 from sidecar.errors import DeadlineExceeded, NotSent, Overloaded, Sent
 from sidecar.providers.provider import Method
@@ -68,7 +68,7 @@ class Served:
 async def serving(serve: Serve, **config: Any) -> AsyncIterator[Served]:
     tracing, metrics = Tracing(), Metrics("test")
     server = PushServer(
-        ServerConfig(listen="127.0.0.1:0", reflection=False, **config),
+        Config(server=ServerConfig(listen="127.0.0.1:0", reflection=False, **config), apps={}),
         [Provider(serve)],
         tracers=tracing.tracers,
         metrics=metrics,
@@ -254,7 +254,10 @@ async def repeated_by_the_library(serve: Serve) -> str:
         ]
     }  # fmt: skip
     server = PushServer(
-        ServerConfig(listen="127.0.0.1:0"), [Provider(serve)], tracers=Tracing().tracers, metrics=Metrics("test")
+        Config(server=ServerConfig(listen="127.0.0.1:0"), apps={}),
+        [Provider(serve)],
+        tracers=Tracing().tracers,
+        metrics=Metrics("test"),
     )
     await server.start()
     options = (("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(config)))

@@ -167,10 +167,32 @@ def test_callers_may_ping_every_20_seconds_and_the_port_is_ours_alone(*, so_reus
     assert server_options(config) == {
         "grpc.so_reuseport": int(so_reuseport),
         "grpc.max_receive_message_length": 4096,
+        "grpc.max_metadata_size": 16384,
+        "grpc.absolute_max_metadata_size": 16384,
         "grpc.http2.min_recv_ping_interval_without_data_ms": 20_000,
         "grpc.http2.min_ping_interval_without_data_ms": 20_000,
         "grpc.keepalive_permit_without_calls": 1,
     }
+
+
+def test_connections_end_when_that_is_configured() -> None:
+    options = server_options(ServerConfig(max_connection_age_s=600, max_connection_idle_s=60.5, shutdown_grace_s=25))
+    assert options["grpc.max_connection_age_ms"] == 600_000
+    assert options["grpc.max_connection_age_grace_ms"] == 25_000
+    assert options["grpc.max_connection_idle_ms"] == 60_500
+
+
+async def test_old_connection_is_replaced_and_calls_go_on(start_sidecar: StartSidecar) -> None:
+    running = await start_sidecar(server={"max_connection_age_s": 0.05})
+    await running.push()
+    # Told to go elsewhere, the channel leaves the connection by itself.
+    await running.channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+    assert (await running.push()).attempts == 1
+
+
+async def test_call_in_flight_outlives_its_old_connection(start_sidecar: StartSidecar) -> None:
+    running = await start_sidecar(server={"max_connection_age_s": 0.05})
+    assert (await running.push(android("fault-latency-0.3"))).attempts == 1
 
 
 async def test_several_sidecars_can_share_a_port_when_that_is_configured(

@@ -13,6 +13,7 @@ from pushsidecar.type.v1.error_reason_pb2 import ErrorReason
 from pushsidecar.xg.v1 import PushResponse, TargetResult
 from sidecar.errors import (
     CallCancelled,
+    CallerNotAllowed,
     DeadlineExceeded,
     EarlierFailure,
     InvalidRequest,
@@ -64,6 +65,7 @@ TABLE = [
     (ShuttingDown("stopping"), "UNAVAILABLE", "SHUTTING_DOWN", "no", []),
     (NotSent("fails fast", cause="x", retry_after_s=3), "UNAVAILABLE", "NOT_SENT", "no", [RetryInfo]),
     (StoreUnavailable("no answer"), "UNAVAILABLE", "STORE_UNAVAILABLE", "no", []),
+    (CallerNotAllowed("app: may not"), "PERMISSION_DENIED", "CALLER_NOT_ALLOWED", "no", []),
     (RequestIdReused("other content"), "ALREADY_EXISTS", "REQUEST_ID_REUSED", "no", []),
     (Overloaded("full", retry_after_s=1), "RESOURCE_EXHAUSTED", "OVERLOADED", "no", [RetryInfo]),
     (

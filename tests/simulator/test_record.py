@@ -26,7 +26,7 @@ def test_oldest_go_by_cost():
     assert (kept.items(), kept.total) == (["e"], 1)
 
 
-@pytest.mark.parametrize(("depth", "is_json"), [(100, True), (101, False)])
+@pytest.mark.parametrize(("depth", "is_json"), [(128, True), (129, False)])
 def test_nesting_is_bounded(depth, is_json):
     for inner in (b"", b"1"):
         assert (parse_json(b"[" * depth + inner + b"]" * depth) is not NOT_JSON) is is_json

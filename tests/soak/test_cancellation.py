@@ -46,6 +46,9 @@ RSS_BYTES = 48 * MIB
 # uvloop keeps a TLS handshake that was cut short, with all that belongs to it, until its time for a handshake is over.
 UVLOOP_HANDSHAKE_S = 60
 OBJECTS_PER_HANDSHAKE = 60
+# grpcio never gives back what it sends with, when the caller leaves just as his error is sent to him.
+OBJECTS_PER_UNSENT_ERROR = 7
+UNSENT_ERRORS = 0.03  # of the calls
 
 
 async def churn(stub: PushServiceStub, random: random.Random, calls: int) -> list[Ending]:
@@ -135,7 +138,10 @@ async def test_callers_who_leave_leave_nothing_behind(start_sidecar: StartSideca
     grown = live_objects() - objects
     handshakes = 0 if IS_FULL else grown["uvloop.loop.SSLProtocol"]
     print(f"grown: {grown.total()} objects, {handshakes} handshakes, {(rss_bytes() - rss) / MIB:.1f} MiB; {told}")  # noqa: T201  # pytest shows it when the test fails
-    assert grown.total() < OBJECTS + OBJECTS_PER_HANDSHAKE * handshakes, grown.most_common(10)
+    unsent = grown["grpc._cython.cygrpc.CallbackWrapper"]
+    allowed = OBJECTS + OBJECTS_PER_HANDSHAKE * handshakes + OBJECTS_PER_UNSENT_ERROR * unsent
+    assert grown.total() < allowed, grown.most_common(10)
+    assert unsent < UNSENT_ERRORS * told.total()
     assert rss_bytes() - rss < RSS_BYTES
 
     afterwards = await asyncio.gather(*(push(running.stub, new_token()) for _ in range(AFTERWARDS)))

@@ -66,6 +66,18 @@ async def test_sending_may_be_begun_again_by_its_owner(store: Store) -> None:
     assert (await look(store)).lease_left_s > 2 * LONG_S
 
 
+@pytest.mark.parametrize("is_sending", [False, True])
+async def test_renewed_lease_counts_from_now_and_is_never_shortened(store: Store, *, is_sending: bool) -> None:
+    await reserve(store, lease_s=LEASE_S)
+    if is_sending:
+        await store.begin_sending(KEY, owner="one", lease_s=LEASE_S)
+    assert await store.renew(KEY, owner="one", lease_s=LONG_S)
+    assert await store.renew(KEY, owner="one", lease_s=LEASE_S)
+    record = await look(store)
+    assert record.state is (State.SENDING if is_sending else State.RESERVED)
+    assert LONG_S - 5 < record.lease_left_s <= LONG_S
+
+
 @pytest.mark.parametrize("state", [State.DONE, State.UNKNOWN])
 @pytest.mark.parametrize("answer", [b"", b"\x00\xff\n'\"", bytes(range(256)) * 400], ids=["empty", "odd", "100kB"])
 async def test_answer_is_kept_as_it_is(store: Store, state: State, answer: bytes) -> None:
@@ -82,6 +94,7 @@ async def test_settled_record_has_no_owner_any_more(store: Store) -> None:
     await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
     assert not await store.settle(KEY, owner="one", state=State.UNKNOWN, answer=b"b")
     assert not await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    assert not await store.renew(KEY, owner="one", lease_s=LONG_S)
     assert not await store.release(KEY, owner="one")
     assert (await look(store)).answer == b"a"
 
@@ -111,6 +124,7 @@ async def test_another_owner_can_do_nothing(store: Store, *, is_sending: bool) -
         await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
     before = (await look(store)).state
     assert not await store.begin_sending(KEY, owner="two", lease_s=LONG_S)
+    assert not await store.renew(KEY, owner="two", lease_s=LONG_S)
     assert not await store.settle(KEY, owner="two", state=State.DONE, answer=b"a")
     assert not await store.release(KEY, owner="two")
     assert (await look(store)).state is before
@@ -118,6 +132,7 @@ async def test_another_owner_can_do_nothing(store: Store, *, is_sending: bool) -
 
 async def test_unknown_key_has_no_steps(store: Store) -> None:
     assert not await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    assert not await store.renew(KEY, owner="one", lease_s=LONG_S)
     assert not await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
     assert not await store.release(KEY, owner="one")
     assert await reserve(store) is None
@@ -135,6 +150,7 @@ async def test_reserved_is_taken_over_when_its_lease_is_over_and_the_old_owner_c
         await lease_over(store, clock)
         assert await reserve(store, "two", fingerprint=b"new") is None
     assert not await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    assert not await store.renew(KEY, owner="one", lease_s=LONG_S)
     assert not await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
     assert not await store.release(KEY, owner="one")
     record = await look(store)
@@ -197,6 +213,7 @@ async def test_owner_whose_window_is_over_holds_nothing(store: Store, clock: Clo
         await store.begin_sending(KEY, owner="one", lease_s=2 * WINDOW_S)
     clock.now += WINDOW_S
     assert not await store.begin_sending(KEY, owner="one", lease_s=LONG_S)
+    assert not await store.renew(KEY, owner="one", lease_s=LONG_S)
     assert not await store.settle(KEY, owner="one", state=State.DONE, answer=b"a")
     assert not await store.release(KEY, owner="one")
     assert await reserve(store, "two") is None

@@ -17,7 +17,7 @@ LEASE_S = 10.0
 Step = tuple[str, int, str, float]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["reserve", "begin_sending", "settle", "release"]),
+        st.sampled_from(["reserve", "begin_sending", "renew", "settle", "release"]),
         st.integers(0, 2),
         st.sampled_from(["one", "two", "three"]),
         st.sampled_from([0.0, 1.0, 9.0, LEASE_S, WINDOW_S - 1, WINDOW_S]),
@@ -48,6 +48,8 @@ class Model:
             return False
         if step == "begin_sending":
             self.records[number] = [State.SENDING, owner, now + LEASE_S, now + WINDOW_S]
+        elif step == "renew":
+            self.records[number] = [state, owner, max(lease, now + LEASE_S), now + WINDOW_S]
         elif step == "settle":
             self.records[number] = [State.DONE, "", 0.0, now + WINDOW_S]
         else:
@@ -62,6 +64,8 @@ async def take(store: Store, step: str, number: int, owner: str) -> object:
         return None if record is None else (record.state, record.lease_left_s)
     if step == "begin_sending":
         return await store.begin_sending(key, owner=owner, lease_s=LEASE_S)
+    if step == "renew":
+        return await store.renew(key, owner=owner, lease_s=LEASE_S)
     if step == "settle":
         return await store.settle(key, owner=owner, state=State.DONE, answer=b"a")
     return await store.release(key, owner=owner)

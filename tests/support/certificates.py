@@ -3,6 +3,7 @@
 import datetime as dt
 import ipaddress
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -11,6 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate and its key, as PEM files."""
+
+    cert_file: Path
+    key_file: Path
 
 
 class Authority:
@@ -33,6 +42,13 @@ class Authority:
 
     def server_context(self, *names: str, is_expired: bool = False) -> ssl.SSLContext:
         """Return a server's TLS context with a leaf for `names` (host names or addresses; default: loopback)."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf = self.leaf(*names, is_expired=is_expired)
+        context.load_cert_chain(leaf.cert_file, leaf.key_file)
+        return context
+
+    def leaf(self, *names: str, is_expired: bool = False) -> Leaf:
+        """Make a certificate for `names` (host names, addresses or URIs; default: loopback) and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         end = dt.datetime.now(dt.UTC) + (-_DAY if is_expired else _DAY)
         leaf = (
@@ -47,16 +63,15 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._id), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        chain = self._directory / f"leaf-{leaf.serial_number:x}.pem"
-        chain.write_bytes(
+        cert_file = self._directory / f"leaf-{leaf.serial_number:x}.pem"
+        key_file = cert_file.with_suffix(".key")
+        cert_file.write_bytes(leaf.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            + leaf.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
-        return context
+        return Leaf(cert_file, key_file)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -64,6 +79,8 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _alternative(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

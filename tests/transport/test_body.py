@@ -42,7 +42,10 @@ async def test_empty_body_counts_as_asked() -> None:
 
 
 async def test_revoked_before_it_is_asked_for_gives_nothing() -> None:
-    stream = BodyStream(b"body", allow)
+    async def hook() -> None:
+        pytest.fail("nothing is to be done for a body that will not leave")
+
+    stream = BodyStream(b"body", hook)
     assert stream.revoke()
     with pytest.raises(RevokedError):
         await read(stream)

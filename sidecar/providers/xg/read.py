@@ -57,6 +57,8 @@ _REFUSED_BY_CODE: Mapping[CodeClass, Reason] = {
 }
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# Ids pass 2^31 (S0 shows one); 64 bits have at most so many digits.
+MAX_PUSH_ID_DIGITS = 20
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 
@@ -98,7 +100,7 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
         code=code,
         message=response.vendor_message,
         http_status=reply.status,
-        push_id=response.push_id if response.push_id != NO_PUSH_ID else "",
+        push_id=_shown_push_id(response.push_id),
         seq=response.seq,
         environment=_text(members.get("environment")) if response.environment else "",
         # Without a code nothing was read: a response would show the zeros of an acceptance.
@@ -263,6 +265,12 @@ def _integer(raw: msgspec.Raw | None, allowed: range) -> int | None:
 def _text(raw: msgspec.Raw | None) -> str:
     value = _value(raw)
     return value if isinstance(value, str) else ""
+
+
+def _shown_push_id(push_id: str) -> str:
+    """Return a `push_id` that an error may show: the vendor's ids are numbers, and anything else may be a target."""
+    is_id = push_id.isascii() and push_id.isdigit() and len(push_id) <= MAX_PUSH_ID_DIGITS
+    return push_id if is_id and push_id != NO_PUSH_ID else ""
 
 
 def _push_id(raw: msgspec.Raw | None) -> str:

@@ -69,7 +69,8 @@ class XgProvider:
     async def push(self, request: pb.PushRequest, call: Call) -> pb.PushResponse:
         """Make one push.
 
-        Raises a `PushError`: `InvalidRequest`, `MessageTooLarge` and `UnknownApp` here, the others from delivery.
+        Raises a `PushError`: `InvalidRequest`, `MessageTooLarge`, `UnknownApp` and `CallerNotAllowed` here, the others
+        from delivery.
         """
         call.provider = self.name
         call.audience = request.WhichOneof("audience") or ""
@@ -78,12 +79,12 @@ class XgProvider:
         if broken and not request.app and request.WhichOneof("message") is None:
             raise InvalidRequest(broken)  # which app is meant follows from the message
         try:
-            app = self._app_for(request)
+            app = self._app_for(request, call)
         except UnknownApp as unknown:
             if not broken:
                 raise
             raise InvalidRequest([*unknown.violations, *broken]) from None
-        call.app = app.name
+        call.use_app(app.name)
         platform = _platform(request)
         if platform and platform != app.platform:
             broken = [_wrong_platform(app, platform), *broken]
@@ -131,13 +132,14 @@ class XgProvider:
         outgoing = Outgoing(app.credentials.headers, body, CALL_CLASSES[call.audience], is_repeatable_when_busy)
         return await app.lane.deliver(call, outgoing, read_reply)
 
-    def _app_for(self, request: pb.PushRequest) -> App:
+    def _app_for(self, request: pb.PushRequest, call: Call) -> App:
         if request.app:
             if (app := self._apps.get(request.app)) is None:
                 raise UnknownApp("names no configured app")
             return app
         platform = _platform(request)
-        fitting = [app for app in self._apps.values() if not platform or app.platform == platform]
+        allowed = [app for app in self._apps.values() if call.may_use(app.name)]
+        fitting = [app for app in allowed if not platform or app.platform == platform]
         if len(fitting) == 1:
             return fitting[0]
         how_many = "several apps are" if fitting else "no app is"

@@ -397,6 +397,18 @@ def test_push_id_may_be_absent_or_huge() -> None:
 
 
 @pytest.mark.parametrize(
+    ("push_id", "shown"),
+    [("3895624686", "3895624686"), (3895624686, "3895624686"), ("9" * 20, "9" * 20), ("9" * 21, ""), ("token-0", ""),
+     ("12\u0663", ""), ("-1", ""), ("0", ""), ("", "")],
+)  # fmt: skip
+def test_error_shows_a_push_id_only_when_it_is_a_number(push_id: Any, shown: str) -> None:
+    """Errors are logged by those who get them; a vendor that repeats a target there must not have it spread."""
+    error = failure(answer(10103, push_id=push_id), audience="token")
+    assert error.vendor is not None
+    assert error.vendor.push_id == shown
+
+
+@pytest.mark.parametrize(
     ("seq", "expected"),
     [(7, 7), (0, 0), (-1, -1), (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**63, 0), (1.0, 0), ("7", 0), (True, 0),
      (None, 0), ([], 0)],

@@ -10,6 +10,7 @@ from sidecar.config import Secret
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker
 from sidecar.delivery.call import Call
+from sidecar.delivery.claim import Keeper
 from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
@@ -107,16 +108,10 @@ def build_world(
         )
 
     def request_ids(name: str) -> Idempotency:
-        return Idempotency(
-            app=name,
-            store=store,
-            lease_s=10.0,
-            sending_lease_s=4.0,
-            goes_on_without_store=False,
-            max_waiting=10,
-            retry_after_s=1.0,
-            metrics=metrics,
+        keeper = Keeper(
+            app=name, store=store, lease_s=10.0, sending_lease_s=4.0, goes_on_without_store=False, metrics=metrics
         )
+        return Idempotency(app=name, keeper=keeper, max_waiting=10, retry_after_s=1.0)
 
     apps = {
         name: App(

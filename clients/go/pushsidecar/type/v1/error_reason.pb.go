@@ -108,8 +108,8 @@ const (
 	// The same request id came with other content.
 	// ALREADY_EXISTS, sent=no.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 21
-	// The caller may not use this app.
-	// PERMISSION_DENIED, sent=no.
+	// The caller may not use this app, or is nobody that the sidecar's configuration knows.
+	// PERMISSION_DENIED, sent=no. Example: a certificate that no entry of `callers` names.
 	ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED ErrorReason = 22
 	// A bug of the sidecar.
 	// INTERNAL, sent=no or maybe.

@@ -614,10 +614,10 @@ const file_pushsidecar_xg_v1_android_proto_rawDesc = "" +
 	"intentFlag\x88\x01\x01\x123\n" +
 	"\x13pending_intent_flag\x18\x03 \x01(\x05H\x01R\x11pendingIntentFlag\x88\x01\x01B\x0e\n" +
 	"\f_intent_flagB\x16\n" +
-	"\x14_pending_intent_flag\"\xd4\x01\n" +
-	"\rBrowserAction\x12\x97\x01\n" +
-	"\x03url\x18\x01 \x01(\tB\x84\x01\xbaH\x80\x01\xba\x01}\n" +
-	"\x11url.http_or_https\x127must be an address that begins with http:// or https://\x1a/this.matches('^(?i)https?://[^\\\\s/?#][^\\\\s]*$')R\x03url\x12\x1d\n" +
+	"\x14_pending_intent_flag\"\xef\x01\n" +
+	"\rBrowserAction\x12\xb2\x01\n" +
+	"\x03url\x18\x01 \x01(\tB\x9f\x01\xbaH\x9b\x01\xba\x01\x97\x01\n" +
+	"\x11url.http_or_https\x127must be an address that begins with http:// or https://\x1aIthis.matches('^(?i)https?://[^\\\\s\\\\p{Z}\\\\p{Cc}/?#][^\\\\s\\\\p{Z}\\\\p{Cc}]*$')R\x03url\x12\x1d\n" +
 	"\aconfirm\x18\x02 \x01(\bH\x00R\aconfirm\x88\x01\x01B\n" +
 	"\n" +
 	"\b_confirm*S\n" +

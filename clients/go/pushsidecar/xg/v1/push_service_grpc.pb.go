@@ -39,6 +39,7 @@ type PushServiceClient interface {
 	//     UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
+	//   - PERMISSION_DENIED: CALLER_NOT_ALLOWED. Not sent.
 	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
 	//   - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
 	//   - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
@@ -89,6 +90,7 @@ type PushServiceServer interface {
 	//     UNKNOWN_APP (with BadRequest), VENDOR_REJECTED. Not sent, or refused; the same request fails again.
 	//   - FAILED_PRECONDITION: CREDENTIALS_REFUSED, CERTIFICATE_INVALID, APP_NOT_REGISTERED, ENDPOINT_REFUSED,
 	//     PUSH_TASK_EXPIRED. The operator, or a new list task, has to help.
+	//   - PERMISSION_DENIED: CALLER_NOT_ALLOWED. Not sent.
 	//   - NOT_FOUND: TARGET_UNKNOWN (with `google.rpc.ResourceInfo`).
 	//   - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
 	//   - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,

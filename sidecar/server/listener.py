@@ -1,0 +1,106 @@
+"""One listener for callers: a gRPC server of its own, since gRPC does not tell through which address a call came."""
+
+import asyncio
+import ipaddress
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import grpc
+
+from sidecar.config import ListenerConfig
+from sidecar.server.activity import Activity
+from sidecar.server.address import UNIX_PREFIX, BindError, split_host_port, with_port
+from sidecar.server.tls import ListenerTls
+
+# After the last call, how long its answer may take to reach a peer before the stop goes on.
+LINGER_S = 1.0
+# Nobody may connect to a socket before it has its group and mode.
+_PRIVATE_UMASK = 0o177
+
+
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """One address of a gRPC server. `address` is where it really listens; `key` is its key in the configuration.
+
+    `activity` counts the calls of all listeners.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        config: ListenerConfig,
+        *,
+        tls: ListenerTls | None,
+        server: grpc.aio.Server,
+        activity: Activity,
+    ) -> None:
+        self._key = key
+        self._config = config
+        self._tls = tls
+        self._server = server
+        self._activity = activity
+        self.address = config.listen
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises `BindError` when the address cannot be bound.
+        """
+        listen = self._config.listen
+        is_socket = listen.startswith(UNIX_PREFIX)
+        umask = os.umask(_PRIVATE_UMASK) if is_socket else None
+        try:
+            if self._tls is None:
+                port = self._server.add_insecure_port(listen)
+            else:
+                port = self._server.add_secure_port(listen, self._tls.credentials)
+        except RuntimeError as error:
+            raise BindError(f"{self._key}.listen: {listen} cannot be bound: {error}") from None
+        finally:
+            if umask is not None:
+                os.umask(umask)
+        if is_socket:
+            self._open(Path(listen.removeprefix(UNIX_PREFIX)))
+        elif self._tls is None and not _is_loopback(split_host_port(self._key, listen)[0]):
+            _log.warning("callers beyond this machine reach it without TLS", extra={"listen": listen})
+        self.address = with_port(listen, port)
+        await self._server.start()
+
+    def _open(self, path: Path) -> None:
+        """Give a socket its group and its mode: the application runs as another user than the sidecar."""
+        group = self._config.socket_group
+        if group is not None:
+            try:
+                shutil.chown(path, group=int(group) if group.isdecimal() else group)
+            except (LookupError, OSError) as error:
+                path.unlink()
+                why = error.strerror if isinstance(error, OSError) else "no such group"
+                raise BindError(
+                    f"{self._key}.socket_group: {path} cannot be given to the group {group}: {why}"
+                ) from None
+        path.chmod(int(self._config.socket_mode, 8))
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the address at once, tell clients to go elsewhere, and let calls end within the grace.
+
+        Peers that have no call and do not leave, or do not read their answers, are cut off soon after the last call.
+        """
+        stopping = asyncio.ensure_future(self._server.stop(grace_s))
+        idle = asyncio.ensure_future(self._activity.wait_until_idle())
+        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await asyncio.wait({stopping}, timeout=LINGER_S)
+        if not stopping.done():
+            await self._server.stop(0)
+        await stopping
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -14,7 +14,7 @@ VALUES: dict[str, frozenset[str]] = {
     "sent": frozenset({"yes", "no", "maybe", "replayed"}),
     "result": frozenset({"new", "replayed", "waited", "reused", "lost", "full", "store_failed", "unprotected"}),
     "rpc_response_status_code": frozenset({"OK"}),
-    "job": frozenset({"push-sidecar"}),
+    "job": frozenset({"(.*/)?push-sidecar"}),
 }
 
 

@@ -161,9 +161,19 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least severe level written.")
     ] = "info"
-    format: Annotated[Literal["json", "text"], Meta(description="`json`, one object a line, or `text` for people.")] = (
-        "json"
-    )
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(
+            description="`json`, one object a line, or `text` for people; `auto` is `text` on a terminal, else `json`."
+        ),
+    ] = "auto"
+    access: Annotated[
+        Literal["none", "failures", "all"],
+        Meta(
+            description="A line for each push that failed (`failures`: of each app and reason at most ten a minute, "
+            "and how many more there were), for every push without exception (`all`), or for no push (`none`)."
+        ),
+    ] = "failures"
 
 
 class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -50,7 +50,7 @@ DEFAULTS = {
     },
     "health": {"listen": "127.0.0.1:50053"},
     "admin": {"listen": "127.0.0.1:50052"},
-    "log": {"level": "info", "format": "json"},
+    "log": {"level": "info", "format": "auto", "access": "failures"},
     "idempotency": {
         "store": "memory",
         "window_s": 86400.0,
@@ -145,7 +145,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         },
         "health": {"listen": "0.0.0.0:1"},
         "admin": {"listen": "[::1]:2"},
-        "log": {"level": "debug", "format": "text"},
+        "log": {"level": "debug", "format": "text", "access": "all"},
         "idempotency": {
             "store": "redis", "window_s": 90, "lease_s": 1, "max_bytes": 65536, "sqlite_file": str(tmp_path / "ids.db"),
             "on_store_failure": "continue",
@@ -205,7 +205,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("health.listen", ["a"], "health.listen: Expected `str`, got `array`"),
     ("admin.listen", {}, "admin.listen: Expected `str`, got `object`"),
     ("log.level", "loud", "log.level: must be one of debug, info, warning, error"),
-    ("log.format", "xml", "log.format: must be one of json, text"),
+    ("log.access", "some", "log.access: must be one of none, failures, all"),
+    ("log.format", "xml", "log.format: must be one of auto, json, text"),
     ("idempotency.store", "disk", "idempotency.store: must be one of memory, sqlite, redis"),
     ("idempotency.window_s", 59, "idempotency.window_s: Expected `float` >= 60.0"),
     ("idempotency.lease_s", 0, "idempotency.lease_s: Expected `float` > 0.0"),

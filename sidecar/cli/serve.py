@@ -56,25 +56,23 @@ def run(args: argparse.Namespace) -> int:
 
 async def _serve(path: Path | None) -> None:
     from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
-    from sidecar.telemetry.logs import set_up  # noqa: PLC0415
+    from sidecar.telemetry.logs import logging_to_stderr  # noqa: PLC0415
 
     config = load_checked(path)
-    set_up(config.log)
     stop = stop_signal()
-    async with Sidecar(config):
+    async with logging_to_stderr(config.log), Sidecar(config):
         await stop.wait()
 
 
 async def _serve_simulated() -> None:
     from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415
     from sidecar.cli.simulated import simulated, simulated_environment  # noqa: PLC0415  # needs `cryptography`
-    from sidecar.telemetry.logs import set_up  # noqa: PLC0415
+    from sidecar.telemetry.logs import logging_to_stderr  # noqa: PLC0415
 
     stop = stop_signal()
     async with simulated() as (simulator, config_file):
         config = load_checked(config_file, simulated_environment())
-        set_up(config.log)
-        async with Sidecar(config) as sidecar:
+        async with logging_to_stderr(config.log), Sidecar(config) as sidecar:
             await _print_welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)
             await stop.wait()
 

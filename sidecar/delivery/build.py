@@ -1,5 +1,7 @@
 """Builds what every vendor call goes through: what the apps share, and the lane of each from its configuration."""
 
+import asyncio
+import math
 import ssl
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
@@ -12,7 +14,7 @@ from sidecar.delivery.claim import Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
 from sidecar.delivery.pacing import Pacer
-from sidecar.delivery.quota import Limiter, Quota, read_quotas
+from sidecar.delivery.quota import Limiter, LimiterFailure, Quota, read_quotas
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.stores.build import build_redis_of, build_store
 from sidecar.telemetry.metrics import Metrics
@@ -37,6 +39,8 @@ class Delivery:
         self._limiter = Limiter(redis if config.pacing.storage == "redis" else None, key_prefix)
         self._breakers: dict[object, Breaker] = {}
         self._status: dict[str, Callable[[], dict[str, object]]] = {}
+        self._counted: list[tuple[str, str, Quota]] = []
+        metrics.before_scrape.append(self._look_at_quotas)
 
     async def start(self) -> None:
         """Make the store ready.
@@ -61,7 +65,11 @@ class Delivery:
             keepalive_idle_s=app.keepalive_idle_s,
             tls=tls_context(name, app),
             proxy=app.proxy,
+            on_waited=self._metrics.pool_wait.labels(name).observe,
+            on_connected=self._metrics.connect_duration.labels(name).observe,
         )
+        self._metrics.connections.labels(name, "active").set_function(lambda: transport.active)
+        self._metrics.connections.labels(name, "idle").set_function(lambda: transport.idle)
         limits = Limits(
             connect_timeout_s=app.connect_timeout_s,
             read_timeout_s=app.read_timeout_s,
@@ -72,9 +80,17 @@ class Delivery:
         admission = Admission(
             max_in_flight=app.max_in_flight, max_queue=app.max_queue, retry_after_s=app.overload_retry_after_s
         )
+        self._metrics.in_flight_limit.labels(name).set(app.max_in_flight)
+        self._metrics.queue_limit.labels(name).set(app.max_queue)
+        subject = _subject(app)
+        for quota in quotas:
+            self._metrics.quota_limit.labels(name, quota.name).set(quota.limit.amount)
+            self._counted.append((name, subject, quota))
+        budget = RetryBudget(app.retry.budget_ratio)
+        self._metrics.retry_budget_left.labels(name).set_function(lambda: budget.left)
         pacer = Pacer(
             app=name,
-            subject=_subject(app),
+            subject=subject,
             quotas=quotas,
             limiter=self._limiter,
             max_waiting=app.max_queue,
@@ -102,7 +118,7 @@ class Delivery:
                 initial_backoff_s=app.retry.initial_backoff_s,
                 max_backoff_s=app.retry.max_backoff_s,
             ),
-            budget=RetryBudget(app.retry.budget_ratio),
+            budget=budget,
             metrics=self._metrics,
         )
 
@@ -128,6 +144,19 @@ class Delivery:
     def status(self) -> Mapping[str, dict[str, object]]:
         """Return what can be seen of each app at this moment, by its name."""
         return {name: status() for name, status in self._status.items()}
+
+    async def _look_at_quotas(self) -> None:
+        """Bring the metric of what is left up to date."""
+        await asyncio.gather(*(self._look_at(app, subject, quota) for app, subject, quota in self._counted))
+
+    async def _look_at(self, app: str, subject: str, quota: Quota) -> None:
+        left = math.nan
+        try:
+            left = await self._limiter.left(quota, subject)
+        except LimiterFailure:
+            pass  # counted where a call meets it
+        finally:
+            self._metrics.quota_left.labels(app, quota.name).set(left)
 
     def _breaker_of(self, app: AppConfig) -> Breaker:
         """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way."""

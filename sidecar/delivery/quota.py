@@ -84,6 +84,13 @@ class Limiter:
         # At its very end a window has an entry that takes no place any more.
         return 0.0 if remaining > 0 else max(math.ulp(1.0), reset_at - time.time())
 
+    async def left(self, quota: Quota, subject: str) -> int:
+        """Return how many calls may be made now; counts nothing.
+
+        Raises `LimiterFailure`.
+        """
+        return (await self._ask(self._limiter.get_window_stats(quota.limit, subject, quota.name))).remaining
+
     async def take(self, quota: Quota, subject: str) -> float:
         """Count a call and return 0; or, when there is no place for it, count nothing and return the seconds to wait.
 

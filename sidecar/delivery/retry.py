@@ -51,6 +51,11 @@ class RetryBudget:
         # Full at the start, so that the first calls of a quiet app can be repeated; none at all when switched off.
         self._tokens = cap if ratio > 0 else 0.0
 
+    @property
+    def left(self) -> float:
+        """How much is in it."""
+        return self._tokens
+
     def deposit(self) -> None:
         """Count a call."""
         self._tokens = min(self._cap, self._tokens + self._ratio)

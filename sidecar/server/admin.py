@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sidecar.config import AdminConfig
 from sidecar.server.address import BindError, split_host_port, with_port
-from sidecar.telemetry.metrics import CONTENT_TYPE, Metrics
+from sidecar.telemetry.metrics import Metrics
 
 # How long a request in progress may hold the stop.
 STOP_TIMEOUT_S = 1.0
@@ -83,8 +83,9 @@ class AdminServer:
     async def _get_pages(self, _request: web.Request) -> web.Response:
         return web.Response(text=PAGES)
 
-    async def _get_metrics(self, _request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        body, content_type = await self._metrics.scrape(request.headers.get("accept", ""))
+        return web.Response(body=body, headers={"content-type": content_type})
 
     async def _get_health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})

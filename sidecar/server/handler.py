@@ -13,8 +13,9 @@ from google.protobuf.message import DecodeError, Message
 
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
-from sidecar.errors import CallCancelled, DeadlineExceeded, InvalidRequest, PushError, Sent, SidecarBug, Violation
+from sidecar.errors import CallCancelled, DeadlineExceeded, InvalidRequest, PushError, SidecarBug, Violation
 from sidecar.providers.provider import Method
+from sidecar.server.access import log_push
 from sidecar.server.activity import Activity
 from sidecar.server.status import DETAILS_KEY, code_of, status_of
 from sidecar.telemetry import names
@@ -67,14 +68,20 @@ class UnaryHandler:
         # To look a child up by its labels costs as much as to count with it. All label sets are bounded.
         self._rpc_duration = cache(lambda code: metrics.rpc_duration.labels(path, code))
         self._pushes = cache(metrics.pushes.labels)
+        self._active = 0
+        metrics.rpc_active.labels(path).set_function(lambda: self._active)
         self._limits = limits
         self._activity = activity
         self._admit = admit
 
     async def handle(self, request: bytes, context: Context, listener: str = "") -> Message:
         """Serve one call; `request` is the message as it came, `listener` the name of what it came through."""
-        with self._activity.one_more():
-            return await self._handle(request, context, listener)
+        self._active += 1
+        try:
+            with self._activity.one_more():
+                return await self._handle(request, context, listener)
+        finally:
+            self._active -= 1
 
     async def _handle(self, request: bytes, context: Context, listener: str) -> Message:
         started = time.perf_counter()
@@ -141,12 +148,12 @@ class UnaryHandler:
         else:
             reason, sent = error.reason.value, str(error.sent)
         duration_s = time.perf_counter() - started
-        self._rpc_duration(code).observe(duration_s, call.trace.exemplar)
-        self._pushes(call.app, call.provider, call.audience, reason, sent).inc()
+        exemplar = call.trace.exemplar
+        self._rpc_duration(code).observe(duration_s, exemplar)
+        self._pushes(call.app, call.provider, call.audience, reason, sent).inc(1, exemplar)
         if call.trace.is_recording:
             _end_trace(call, code, error)
-        if error is not None:
-            _log_failure(call, error)
+        log_push(call, error, code=code, duration_s=duration_s)
         recorded = call.trace.recorded()
         return ((TRACE_KEY, recorded),) if recorded is not None else ()
 
@@ -175,21 +182,3 @@ _SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "IN
 
 def _is_server_error(code: str) -> bool:
     return code in _SERVER_ERRORS
-
-
-def _log_failure(call: Call, error: PushError) -> None:
-    level = logging.WARNING if error.sent is Sent.MAYBE else logging.INFO
-    _log.log(
-        level,
-        "push failed",
-        extra={
-            "app": call.app,
-            "audience": call.audience,
-            "caller": call.caller,
-            "reason": error.reason.value,
-            "sent": str(error.sent),
-            "attempts": error.attempts,
-            "replayed": call.replayed,
-            **call.trace.ids,
-        },
-    )

@@ -8,12 +8,12 @@ is counted, so that nobody can fill the log from outside.
 import logging
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+
+from sidecar.telemetry.flood import Flood
 
 OURS = "sidecar"
 WITHHELD = "message of a library withheld"
-INTERVAL_S = 60.0
 
 # First lines as they stand in the libraries' sources, before any argument is filled in.
 KNOWN = frozenset(
@@ -53,20 +53,11 @@ KNOWN = frozenset(
 _ARGUMENT = re.compile(r"%[-+ #0-9.]*[a-zA-Z]")
 
 
-@dataclass(slots=True)
-class _Count:
-    """When the last line was written, and how many were not since."""
-
-    written_at: float
-    suppressed: int = 0
-
-
 class LibraryLines:
     """Makes of a library's record one that can be written. Not thread-safe: a handler calls it under its lock."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._counts: dict[tuple[str, str], _Count] = {}
+        self._flood: Flood[tuple[str, str]] = Flood(1, now)
 
     def reduce(self, record: logging.LogRecord) -> logging.LogRecord | None:
         """Return what is written of a record, or None where nothing is.
@@ -76,21 +67,23 @@ class LibraryLines:
         if record.levelno < logging.WARNING:
             return None
         event = _event(record.msg)
-        count = self._counts.get((record.name, event))
-        now = self._now()
-        if count is not None and now - count.written_at < INTERVAL_S:
-            count.suppressed += 1
+        suppressed = self._flood.admit((record.name, event))
+        if suppressed is None:
             return None
-        self._counts[record.name, event] = _Count(now)
         reduced = logging.LogRecord(
             record.name, record.levelno, record.pathname, record.lineno, event, None, record.exc_info
         )
         reduced.created = record.created
         fields: dict[str, object] = {"logger": record.name, "at": f"{record.filename}:{record.lineno}"}
-        if count is not None and count.suppressed:
-            fields["suppressed"] = count.suppressed
+        if suppressed:
+            fields["suppressed"] = suppressed
         vars(reduced).update(fields)
         return reduced
+
+    def take_suppressed(self, *, at_once: bool = False) -> Iterator[dict[str, object]]:
+        """Give out, once, the fields of lines that tell what was not written: of minutes that are over, or of all."""
+        for (logger, event), count in self._flood.take(at_once=at_once):
+            yield {"of": event, "logger": logger, "suppressed": count}
 
 
 def is_ours(record: logging.LogRecord) -> bool:

@@ -1,16 +1,29 @@
 """Log lines: one JSON object each, or plain text for people. Fields come by `extra`; nothing else is written.
 
-What is written of the lines of libraries is library_logs.py's.
+Which of our lines are written is own_logs.py's, and what of those of libraries library_logs.py's.
 """
 
+import asyncio
 import json
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
 from sidecar.config import LogConfig
 from sidecar.telemetry.library_logs import LibraryLines, is_ours
+from sidecar.telemetry.own_logs import OwnLines
+
+# The loggers of the access log: `log.access` turns them on and off.
+ACCESS = "sidecar.access"
+ACCESS_ANSWERED = f"{ACCESS}.answered"
+ACCESS_FAILED = f"{ACCESS}.failed"
+_NEVER = logging.CRITICAL + 1
+
+# How often is looked for lines that were not written and have not been told of, in seconds.
+SUMMARY_INTERVAL_S = 5.0
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -42,26 +55,63 @@ class TextFormatter(logging.Formatter):
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes our records as they are, and of those of libraries what can be shown."""
+    """Writes of our records some of each kind a minute, and of those of libraries what can be shown."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, own: OwnLines | None = None, libraries: LibraryLines | None = None) -> None:
         super().__init__(stream)
-        self._libraries = LibraryLines()
+        self._own = own or OwnLines()
+        self._libraries = libraries or LibraryLines()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or what can be shown of it."""
-        shown = record if is_ours(record) else self._libraries.reduce(record)
+        """Write a record, or what can be shown of it, if it is to be written."""
+        shown = (self._own if is_ours(record) else self._libraries).reduce(record)
         if shown is not None:
             super().emit(shown)
 
+    def tell_suppressed(self, *, at_once: bool = False) -> None:
+        """Write how many lines were not written, once: of the minutes that are over, or of all."""
+        self.acquire()
+        try:
+            for lines in (self._own, self._libraries):
+                for fields in lines.take_suppressed(at_once=at_once):
+                    super().emit(logging.makeLogRecord({**_SUPPRESSED, **fields}))
+        finally:
+            self.release()
 
-def set_up(config: LogConfig) -> None:
+
+_SUPPRESSED = {"name": "sidecar", "msg": "lines suppressed", "levelno": logging.WARNING, "levelname": "WARNING"}
+
+
+@asynccontextmanager
+async def logging_to_stderr(config: LogConfig) -> AsyncIterator[None]:
+    """Send every log line of the process to standard error, and tell of those that are not written."""
+    handler = set_up(config)
+
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(SUMMARY_INTERVAL_S)
+            handler.tell_suppressed()
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        handler.tell_suppressed(at_once=True)
+
+
+def set_up(config: LogConfig) -> LogHandler:
     """Send every log line of the process to standard error."""
-    handler = LogHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if config.format == "json" else TextFormatter())
+    # Who wants a line for each push wants them all.
+    handler = LogHandler(sys.stderr, OwnLines(unlimited=ACCESS if config.access == "all" else None))
+    is_text = config.format == "text" or (config.format == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
+    logging.getLogger(ACCESS_ANSWERED).setLevel(logging.NOTSET if config.access == "all" else _NEVER)
+    logging.getLogger(ACCESS_FAILED).setLevel(_NEVER if config.access == "none" else logging.NOTSET)
+    return handler
 
 
 def _time(record: logging.LogRecord) -> str:

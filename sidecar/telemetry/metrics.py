@@ -1,9 +1,24 @@
-"""The metrics, one object that owns its registry. Label sets are bounded: never a target, never a text of a push."""
+"""The metrics, one object that owns its registry. Label sets are bounded: never a target, never a text of a push.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+docs/operations.md lists them for operators; a test compares.
+"""
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version as version_of
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.exposition import generate_latest as as_text
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+PLAIN_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+# How long a scrape waits for what has to be asked for, such as quotas that are counted in Redis.
+REFRESH_TIMEOUT_S = 1.0
 
 # Seconds. Semantic conventions advise these for HTTP and RPC; 10 s and more are vendor limits.
 DURATION_BUCKETS = (
@@ -36,6 +51,13 @@ class Metrics:
             "Duration of RPCs, by method and status code (rpc.server.call.duration).",
             ("rpc_method", "rpc_response_status_code"),
             buckets=DURATION_BUCKETS,
+            unit="seconds",
+            registry=self.registry,
+        )
+        self.rpc_active = Gauge(
+            "rpc_server_active_calls",
+            "RPCs that are being served, those that wait included.",
+            ("rpc_method",),
             registry=self.registry,
         )
         self.vendor_duration = Histogram(
@@ -43,6 +65,30 @@ class Metrics:
             "Duration of calls to the vendor, one per attempt (http.client.request.duration). No answer: status 0.",
             ("app", "http_response_status_code"),
             buckets=DURATION_BUCKETS,
+            unit="seconds",
+            registry=self.registry,
+        )
+        self.connections = Gauge(
+            "http_client_open_connections",
+            "Connections of the app's pool to its vendor (http.client.open_connections): active, those that are being "
+            "made included, or idle.",
+            ("app", "http_connection_state"),
+            registry=self.registry,
+        )
+        self.connect_duration = Histogram(
+            "push_sidecar_connect_duration_seconds",
+            "Time that a new connection to the vendor took: DNS, TCP and TLS. Its count is that of new connections.",
+            ("app",),
+            buckets=DURATION_BUCKETS,
+            unit="seconds",
+            registry=self.registry,
+        )
+        self.pool_wait = Histogram(
+            "push_sidecar_pool_wait_seconds",
+            "Time that calls with a place in flight waited for a connection, of those that had to.",
+            ("app",),
+            buckets=DURATION_BUCKETS,
+            unit="seconds",
             registry=self.registry,
         )
         self.pushes = Counter(
@@ -60,6 +106,12 @@ class Metrics:
             registry=self.registry,
         )
         self.retries = Counter("push_sidecar_retries", "Attempts after the first.", ("app",), registry=self.registry)
+        self.retry_budget_left = Gauge(
+            "push_sidecar_retry_budget_left",
+            "Retries that the app may still make; below 1 it makes none.",
+            ("app",),
+            registry=self.registry,
+        )
         self.late_answers = Counter(
             "push_sidecar_late_answers",
             "Vendor answers that came after the caller had gone, by what they meant.",
@@ -71,12 +123,25 @@ class Metrics:
             "Time that calls waited for a place in flight.",
             ("app",),
             buckets=DURATION_BUCKETS,
+            unit="seconds",
             registry=self.registry,
         )
         self.in_flight = Gauge(
             "push_sidecar_in_flight", "Pushes that hold a place in flight.", ("app",), registry=self.registry
         )
         self.queued = Gauge("push_sidecar_queued", "Pushes that wait for a place.", ("app",), registry=self.registry)
+        self.in_flight_limit = Gauge(
+            "push_sidecar_in_flight_limit",
+            "Places in flight, as configured (max_in_flight).",
+            ("app",),
+            registry=self.registry,
+        )
+        self.queue_limit = Gauge(
+            "push_sidecar_queue_limit",
+            "Places in the queue, as configured (max_queue).",
+            ("app",),
+            registry=self.registry,
+        )
         self.request_ids = Counter(
             "push_sidecar_request_ids",
             "Calls with a request_id, by what was found: new, replayed, waited (for a call in flight), reused (other "
@@ -95,6 +160,7 @@ class Metrics:
             "Time that calls waited for the vendor's quota.",
             ("app",),
             buckets=DURATION_BUCKETS,
+            unit="seconds",
             registry=self.registry,
         )
         self.vendor_slowdowns = Counter(
@@ -106,6 +172,19 @@ class Metrics:
         self.paused = Gauge(
             "push_sidecar_paused_seconds",
             "Time for which calls are still paused because the vendor refused for its quota; 0 is not paused.",
+            ("app", "classes"),
+            unit="seconds",
+            registry=self.registry,
+        )
+        self.quota_left = Gauge(
+            "push_sidecar_quota_left",
+            "Calls that the app's quota still allows at this moment; NaN while it cannot be counted.",
+            ("app", "classes"),
+            registry=self.registry,
+        )
+        self.quota_limit = Gauge(
+            "push_sidecar_quota_limit",
+            "Calls that the app's quota allows in its time.",
             ("app", "classes"),
             registry=self.registry,
         )
@@ -143,11 +222,27 @@ class Metrics:
             "push_sidecar_certificate_expiry_timestamp_seconds",
             "When the certificate that the listener shows ends, in seconds since the epoch.",
             ("listener",),
+            unit="seconds",
             registry=self.registry,
         )
-        Gauge("push_sidecar_build_info", "1.", ("version",), registry=self.registry).labels(version).set(1)
+        build = Info("push_sidecar_build", "What runs here.", registry=self.registry)
+        build.info({"version": version, "python": platform.python_version(), "grpcio": version_of("grpcio")})
+        ProcessCollector(registry=self.registry)
+        # What has to be asked for is asked for when somebody looks, not while pushes are made.
+        self.before_scrape: list[Callable[[], Awaitable[None]]] = []
+
+    async def scrape(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics, refreshed, and their content type: OpenMetrics unless `accept` asks for text alone."""
+        try:
+            async with asyncio.timeout(REFRESH_TIMEOUT_S):
+                await asyncio.gather(*(refresh() for refresh in self.before_scrape))
+        except TimeoutError:
+            pass  # who is cut short says that its values are not known
+        if "text/plain" in accept and "openmetrics" not in accept:
+            return as_text(self.registry), PLAIN_CONTENT_TYPE
+        return self.exposition(), CONTENT_TYPE
 
     def exposition(self) -> bytes:
-        """Return all metrics in the OpenMetrics text format."""
-        text: bytes = generate_latest(self.registry)  # type: ignore[no-untyped-call]  # the library has no hint here
+        """Return all metrics in the OpenMetrics text format, with exemplars."""
+        text: bytes = as_openmetrics(self.registry)  # type: ignore[no-untyped-call]  # the library has no hint here
         return text

@@ -6,6 +6,7 @@ in place here, and nowhere else.
 
 import select
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,40 @@ from httpx_aiohttp import AiohttpTransport
 
 from sidecar.transport.notes import current_notes
 
+Observe = Callable[[float], None]
+
+
+class PooledTransport(AiohttpTransport):
+    """A transport that tells how many connections it has."""
+
+    def __init__(self, connector: "_Connector", **rest: Any) -> None:
+        super().__init__(**rest)
+        self._connector = connector
+
+    @property
+    def active(self) -> int:
+        """Connections in use, those that are being made included."""
+        return self._connector.active
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for their next use."""
+        return self._connector.idle
+
 
 def build_transport(
-    *, max_connections: int, keepalive_idle_s: float, tls: ssl.SSLContext, proxy: str | None = None
-) -> httpx.AsyncBaseTransport:
+    *,
+    max_connections: int,
+    keepalive_idle_s: float,
+    tls: ssl.SSLContext,
+    proxy: str | None = None,
+    on_waited: Observe = lambda _: None,
+    on_connected: Observe = lambda _: None,
+) -> PooledTransport:
     """Build the pooled transport of one app. Call it on the event loop that will use it.
 
-    `tls` comes from `build_tls_context`. No cookies, no redirects, no transparent decompression.
+    `tls` comes from `build_tls_context`. No cookies, no redirects, no transparent decompression. `on_waited` and
+    `on_connected` are told how many seconds a wait for a connection, and the making of one, took.
     """
     proxy_server = _proxy(proxy) if proxy else None
     connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=tls, ttl_dns_cache=10)
@@ -33,10 +61,10 @@ def build_transport(
         response_class=_Response,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        trace_configs=[_trace_config()],
+        trace_configs=[_trace_config(on_waited, on_connected)],
         trust_env=False,
     )
-    return AiohttpTransport(verify=tls, trust_env=False, client=session, proxy=proxy_server)
+    return PooledTransport(connector, verify=tls, trust_env=False, client=session, proxy=proxy_server)
 
 
 def build_tls_context(ca_file: Path | None) -> ssl.SSLContext:
@@ -64,6 +92,16 @@ class _Connector(aiohttp.TCPConnector):
     Between two answers there is nothing to read but the connection's end, or an answer to no request of ours: sent on
     such a connection, a push would be lost, or would be given that answer as its own.
     """
+
+    @property
+    def active(self) -> int:
+        """Connections in use, those that are being made included."""
+        return len(self._acquired)
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for their next use."""
+        return sum(map(len, self._conns.values()))
 
     async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
         """Take a connection from the pool, or make one."""
@@ -97,14 +135,18 @@ def _is_quiet(connection: aiohttp.connector.Connection) -> bool:
     return not pending.poll(0)
 
 
-def _trace_config() -> aiohttp.TraceConfig:
+def _trace_config(on_waited: Observe, on_connected: Observe) -> aiohttp.TraceConfig:
     config = aiohttp.TraceConfig()
     config.on_connection_queued_start.append(_note("pool.wait.start"))
+    config.on_connection_queued_start.append(_start)
     config.on_connection_queued_end.append(_note("pool.wait.end"))
+    config.on_connection_queued_end.append(_tell(on_waited))
     config.on_dns_resolvehost_start.append(_note("dns.start"))
     config.on_dns_resolvehost_end.append(_note("dns.end"))
     config.on_connection_create_start.append(_note("connect.start"))
+    config.on_connection_create_start.append(_start)
     config.on_connection_create_end.append(_note("connect.end"))
+    config.on_connection_create_end.append(_tell(on_connected))
     config.on_connection_reuseconn.append(_note_reuse)
     config.freeze()
     return config
@@ -115,6 +157,17 @@ def _note(name: str) -> Callable[..., Any]:
         current_notes.get().add(name)
 
     return add
+
+
+async def _start(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.started = time.perf_counter()
+
+
+def _tell(observe: Observe) -> Callable[..., Any]:
+    async def tell(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+        observe(time.perf_counter() - context.started)
+
+    return tell
 
 
 async def _note_reuse(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: object) -> None:

@@ -62,7 +62,7 @@ async def test_metrics_are_openmetrics(client: aiohttp.ClientSession) -> None:
     async with client.get("/metrics") as answer:
         assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
         text = await answer.text()
-    assert 'push_sidecar_build_info{version="1.2.3"} 1.0' in text
+    assert ',version="1.2.3"} 1.0' in text
     assert text.endswith("# EOF\n")
 
 

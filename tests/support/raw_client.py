@@ -53,14 +53,18 @@ class RawClient:
         total_timeout_s: float = 60.0,
         max_response_bytes: int = 100_000,
     ) -> None:
-        transport = build_transport(
+        self.waits_s: list[float] = []
+        self.connects_s: list[float] = []
+        self.transport = build_transport(
             max_connections=max_connections,
             keepalive_idle_s=keepalive_idle_s,
             tls=build_tls_context(ca_file),
             proxy=proxy,
+            on_waited=self.waits_s.append,
+            on_connected=self.connects_s.append,
         )
         limits = Limits(connect_timeout_s, read_timeout_s, total_timeout_s, max_response_bytes)
-        self._client = VendorClient(transport, f"https://{host}:{port}{path}", limits)
+        self._client = VendorClient(self.transport, f"https://{host}:{port}{path}", limits)
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first push."""

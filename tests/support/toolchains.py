@@ -12,6 +12,8 @@ ADVICE = {
     "go": "Go 1.26 or newer is missing: https://go.dev/dl",
     "java": "Java 17 or newer is missing: https://adoptium.net",
     "redis-server": "redis-server is missing: Debian's package of that name, or https://redis.io",
+    "prometheus": "Prometheus is missing: Debian's package of that name, or https://prometheus.io",
+    "promtool": "promtool is missing: Debian's package prometheus, or https://prometheus.io",
     "mvn": "Maven 3.8 or newer is missing: https://maven.apache.org",
 }
 TIMEOUT_S = 600

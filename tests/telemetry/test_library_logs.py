@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.telemetry.library_logs import INTERVAL_S, KNOWN, WITHHELD, LibraryLines, is_ours
+from sidecar.telemetry.flood import INTERVAL_S
+from sidecar.telemetry.library_logs import KNOWN, WITHHELD, LibraryLines, is_ours
 from tests.support.clock import Clock
 
 QUEUE_FULL = "Queue full, dropping %s."

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import json
 import logging
 import sys
@@ -11,7 +12,16 @@ import pytest
 
 from sidecar.config import LogConfig
 from sidecar.telemetry.library_logs import WITHHELD
-from sidecar.telemetry.logs import JsonFormatter, TextFormatter, set_up
+from sidecar.telemetry.logs import (
+    ACCESS_ANSWERED,
+    ACCESS_FAILED,
+    JsonFormatter,
+    LogHandler,
+    TextFormatter,
+    logging_to_stderr,
+    set_up,
+)
+from tests.support.waiting import until
 
 TIME = r"2026-01-02T03:04:05.678+00:00"
 
@@ -31,6 +41,8 @@ def _root_as_before() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    for name in (ACCESS_ANSWERED, ACCESS_FAILED):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 def failure() -> object:
@@ -79,6 +91,66 @@ def test_lines_of_the_whole_process_go_to_standard_error(
     assert err.startswith(starts)
     assert "not written" not in err
     assert err.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("_root_as_before")
+@pytest.mark.parametrize(
+    ("stream", "format_", "starts"),
+    [
+        (Terminal(), "auto", "20"),
+        (Terminal(), "json", "{"),
+        (io.StringIO(), "auto", "{"),
+        (io.StringIO(), "text", "20"),
+    ],
+    ids=["terminal", "terminal-json", "pipe", "pipe-text"],
+)
+def test_who_looks_on_from_a_terminal_gets_text(
+    stream: io.StringIO, format_: str, starts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    set_up(LogConfig(format=format_))  # type: ignore[arg-type]
+    logging.getLogger("sidecar.x").info("written")
+    assert stream.getvalue().startswith(starts)
+
+
+@pytest.mark.usefixtures("_root_as_before")
+@pytest.mark.parametrize(
+    ("access", "level", "written"),
+    [
+        ("none", "debug", []),
+        ("failures", "info", ["failed", "failed louder"]),
+        ("failures", "warning", ["failed louder"]),
+        ("all", "info", ["answered", "failed", "failed louder"]),
+        ("all", "warning", ["failed louder"]),
+    ],
+)
+def test_access_log_can_be_switched(
+    access: str, level: str, written: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up(LogConfig(access=access, level=level))  # type: ignore[arg-type]
+    logging.getLogger(ACCESS_ANSWERED).info("answered")
+    logging.getLogger(ACCESS_FAILED).info("failed")
+    logging.getLogger(ACCESS_FAILED).warning("failed louder")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == written
+
+
+@pytest.mark.usefixtures("_root_as_before")
+async def test_what_was_not_written_is_told_in_time_and_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr("sidecar.telemetry.logs.SUMMARY_INTERVAL_S", 0.001)
+    monkeypatch.setattr(LogHandler, "tell_suppressed", lambda _, *, at_once=False: told.append(at_once))
+    async with logging_to_stderr(LogConfig()):
+        await until(lambda: len(told) > 2)
+    assert set(told[:-1]) == {False}
+    assert told[-1]
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("_root_as_before")

@@ -9,6 +9,8 @@ import pytest
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient
 from tests.support.raw_server import OK, RawConnection, serve_forever, serving, turns
+from tests.support.redis_server import free_port
+from tests.support.waiting import until
 
 
 async def test_connection_is_kept_for_the_next_push(tls: ssl.SSLContext, authority: Authority) -> None:
@@ -18,6 +20,39 @@ async def test_connection_is_kept_for_the_next_push(tls: ssl.SSLContext, authori
         assert results[0].events == ("connect.start", "connect.end")
         assert results[1].events == ()
         assert len(server.connections) == 1
+
+
+async def test_connections_are_counted_and_the_waits_for_them_told(tls: ssl.SSLContext, authority: Authority) -> None:
+    is_answered = asyncio.Event()
+
+    async def script(connection: RawConnection) -> None:
+        await connection.read_request()
+        await is_answered.wait()
+        await connection.answer(OK)
+        await serve_forever(connection)
+
+    async with (
+        serving(script, tls) as server,
+        RawClient(server.port, authority.ca_file, max_connections=1) as client,
+    ):
+        pool = client.transport
+        assert (pool.active, pool.idle) == (0, 0)
+        first, second = client.start(), client.start()
+        await until(lambda: len(server.requests) == 1)
+        assert (pool.active, pool.idle) == (1, 0)
+        assert (len(client.connects_s), client.waits_s) == (1, [])
+        is_answered.set()
+        assert [result.is_reused for result in await asyncio.gather(first, second)] == [False, True]
+        assert (pool.active, pool.idle) == (0, 1)
+        assert (len(client.connects_s), len(client.waits_s)) == (1, 1)
+        assert min(client.connects_s + client.waits_s) > 0
+
+
+async def test_connection_that_fails_is_told_of_as_none(authority: Authority) -> None:
+    async with RawClient(free_port(), authority.ca_file) as client:
+        assert (await client.push()).cause == "connect"
+        assert client.connects_s == []
+        assert (client.transport.active, client.transport.idle) == (0, 0)
 
 
 async def test_idle_connection_is_closed_after_its_time(tls: ssl.SSLContext, authority: Authority) -> None:

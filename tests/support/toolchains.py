@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 ADVICE = {
+    "buildah": "buildah is missing: Debian's package of that name",
+    "mmdebstrap": "mmdebstrap is missing: Debian's package of that name",
     "go": "Go 1.26 or newer is missing: https://go.dev/dl",
     "java": "Java 17 or newer is missing: https://adoptium.net",
     "redis-server": "redis-server is missing: Debian's package of that name, or https://redis.io",

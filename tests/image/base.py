@@ -1,4 +1,4 @@
-"""A stand-in for the base image that the Dockerfile names, made of Debian's packages: a machine without an engine cannot pull.
+"""A stand-in for the base image that the Dockerfile names, made of Debian's packages, since nothing can be pulled here.
 
 It has what the real one has and this image needs: Python of the same version from the same Debian, as `python`, with
 pip and setuptools outside of Debian's own folders, the C++ library, and no byte code. It lacks the rest of Debian.
@@ -18,6 +18,7 @@ from tests.support.toolchains import find_tool, run_tool
 
 PACKAGES = ("python3-venv", "ca-certificates", "libstdc++6", "base-files", "coreutils", "dash")
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"}
+HANDED_OVER = frozenset({"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"})
 CA_FILE = "etc/ssl/pip-ca.pem"
 
 
@@ -43,9 +44,14 @@ def build_base(store: Store, image: str) -> None:
     run_tool(find_tool("mmdebstrap"), "--quiet", "--variant=extract", packages, base.suite, str(root), cwd=ROOT)
     library = root / "usr/lib" / f"python{base.python}"
     (library / "EXTERNALLY-MANAGED").unlink(missing_ok=True)
-    (root / "usr/local/bin/python").symlink_to(f"/usr/bin/python{base.python}")
+    command = root / "usr/local/bin/python"
+    command.parent.mkdir(parents=True)
+    command.symlink_to(f"/usr/bin/python{base.python}")
     for wheel in (root / "usr/share/python-wheels").glob("*.whl"):
         ZipFile(wheel).extractall(root / "usr/local/lib" / f"python{base.python}" / "dist-packages")
+    for placeholder in ("etc/hosts", "etc/resolv.conf"):  # engines leave them in what they build
+        (root / placeholder).touch()
+    (root / "opt").mkdir(exist_ok=True)
     _hand_over_pip_configuration(root)
     store.commit(name, image, ENVIRONMENT)
 
@@ -54,13 +60,14 @@ def _hand_over_pip_configuration(root: Path) -> None:
     """Let pip in the base reach what pip reaches here: the same index, the same certificates."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    lines = ["[global]"]
-    for line in listed.splitlines():
+    options: dict[str, str] = {}
+    for line in sorted(listed.splitlines(), key=lambda line: line.startswith(":env:")):  # the environment wins
         key, value = line.split("=", 1)
         option, text = key.rsplit(".", 1)[-1], str(ast.literal_eval(value))
         if option == "cert":
             shutil.copyfile(text, root / CA_FILE)
-            lines.append(f"cert = /{CA_FILE}")
-        elif option in {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout"}:
-            lines.append(f"{option} = {text}".replace("\n", "\n  "))
-    (root / "etc/pip.conf").write_text("\n".join(lines) + "\n")
+            options[option] = f"/{CA_FILE}"
+        elif option in HANDED_OVER:
+            options[option] = text.replace("\n", "\n  ")
+    lines = (f"{option} = {text}\n" for option, text in options.items())
+    (root / "etc/pip.conf").write_text("[global]\n" + "".join(lines))

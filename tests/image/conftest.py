@@ -63,10 +63,10 @@ def built(request: pytest.FixtureRequest) -> Iterator[Built]:
 
 
 def _state_sizes(image: Built, state: Callable[[str], None]) -> None:
-    size = _megabytes(image.home)
-    state(f"/opt/push-sidecar: {size:.0f} MB, and {_megabytes(image.root / 'usr/lib') - _megabytes(image.base_root / 'usr/lib'):+.1f} MB")
+    byte_code = _megabytes(image.root / "usr/lib") - _megabytes(image.base_root / "usr/lib")
+    state(f"above the base: /opt/push-sidecar {_megabytes(image.home):.1f} MB, byte code {byte_code:.1f} MB")
     largest = sorted(((_megabytes(path), path.name) for path in image.site_packages.iterdir()), reverse=True)[:6]
-    state("largest: " + ", ".join(f"{name} {megabytes:.0f} MB" for megabytes, name in largest))
+    state("the largest: " + ", ".join(f"{name} {size:.1f} MB" for size, name in largest))
 
 
 def _megabytes(path: Path) -> float:

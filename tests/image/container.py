@@ -1,4 +1,4 @@
-"""An image's command as an engine runs it: own network, processes and mounts, the image's user, a root that is read-only.
+"""An image's command as an engine runs it: own network, processes and mounts, its user, a root that is read-only.
 
 It owns namespaces and mounts, and is Linux's counterpart of `docker run --read-only`; nothing of it is in the image.
 """
@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,13 +68,18 @@ class Container:
     def __init__(self, process: subprocess.Popen[str], config: ImageConfig) -> None:
         self._process = process
         self._config = config
+        self.entrypoint = config.entrypoint
         self.log: list[dict[str, Any]] = []
 
     @property
     def pid(self) -> int:
         """The image's command, as seen from outside; inside it is process 1."""
-        (child,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return int(child)
+        (child,) = self._children()
+        return child
+
+    def _children(self) -> list[int]:
+        listed = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        return [int(child) for child in listed.split()]
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """Read the log up to a line; returns it."""
@@ -95,6 +100,14 @@ class Container:
             [*enter, *command], env=environment, check=False, capture_output=True, text=True, timeout=TIMEOUT_S
         )
 
+    def kill(self) -> None:
+        """End it at once, if it still runs."""
+        if self._process.poll() is None:
+            for child in self._children():
+                os.kill(child, signal.SIGKILL)
+            self._process.kill()
+        self._process.communicate()
+
     def stop(self) -> int:
         """Send SIGTERM, as engines and the kubelet do; returns the exit status."""
         os.kill(self.pid, signal.SIGTERM)
@@ -102,23 +115,21 @@ class Container:
 
 
 @contextmanager
-def container(
-    root: Path, config: ImageConfig, network: Network, mounted: tuple[Path, str], environment: Mapping[str, str]
-) -> Iterator[Container]:
+def container(root: Path, config: ImageConfig, network: Network, mounted: tuple[Path, str]) -> Iterator[Container]:
     """Run an image's own entry point and command inside the block; `mounted` is a folder, and where it is seen."""
     source, target = mounted
     (root / target.lstrip("/")).mkdir(parents=True, exist_ok=True)  # the engines make the mount point, too
-    spaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--")
+    spaces = ("unshare", "--mount", "--pid", "--fork", "--")
     enter = (*network.enter, *spaces, "/bin/sh", "-c", _ENTER, "sh", str(root), str(source), target, config.user)
     process = subprocess.Popen(
         [*enter, *config.entrypoint, *config.command],
-        env={"HOME": "/", **config.environment, **environment},
+        env={"HOME": "/", **config.environment},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
+    started = Container(process, config)
     try:
-        yield Container(process, config)
+        yield started
     finally:
-        process.kill()
-        process.communicate()
+        started.kill()

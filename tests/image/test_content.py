@@ -38,14 +38,18 @@ def added(built: Built) -> dict[str, Path]:
 
 
 def test_image_is_its_base_and_one_folder_and_byte_code(added: dict[str, Path]) -> None:
-    rest = {name for name, path in added.items() if not name.startswith("/opt/push-sidecar/") and not is_byte_code(path)}
+    rest = {
+        name for name, path in added.items() if not name.startswith("/opt/push-sidecar/") and not is_byte_code(path)
+    }
     assert rest == {"/opt/push-sidecar"}
 
 
 def test_nothing_of_the_base_is_gone_but_what_installs(built: Built) -> None:
     image = {name for name, _ in paths_of(built.root)}
-    gone = [Path(name) for name, _ in paths_of(built.base_root) if name not in image]
-    assert {path.relative_to(path.parents[-7]).parts[0] for path in gone if "dist-packages" in path.parts} == {""}
+    gone = [name for name, _ in paths_of(built.base_root) if name not in image]
+    folder = f"/usr/local/lib/python{built.python['python_version']}/dist-packages"
+    assert gone
+    assert [name for name in gone if not name.startswith(folder)] == []
 
 
 def test_installed_is_what_the_lock_asks_for_with_the_extra_for_redis(built: Built) -> None:
@@ -74,17 +78,22 @@ def test_byte_code_is_not_compared_with_its_source(built: Built) -> None:
     assert flags == {b"\x01\0\0\0"}  # PEP 552: by hash, unchecked
 
 
-@pytest.mark.parametrize(("package", "source"), [("sidecar", "sidecar"), ("pushsidecar", "clients/python/src/pushsidecar")])
+@pytest.mark.parametrize(
+    ("package", "source"), [("sidecar", "sidecar"), ("pushsidecar", "clients/python/src/pushsidecar")]
+)
 def test_project_is_there_as_it_is_tracked_and_without_its_tests(built: Built, package: str, source: str) -> None:
     tracked = subprocess.run(["git", "ls-files", "."], cwd=ROOT / source, check=True, capture_output=True, text=True)
-    there = {name for name, path in paths_of(built.site_packages / package) if path.is_file() and not is_byte_code(path)}
+    there = {
+        name for name, path in paths_of(built.site_packages / package) if path.is_file() and not is_byte_code(path)
+    }
     assert there == {f"/{name}" for name in tracked.stdout.split()}
 
 
-@pytest.mark.parametrize("module", ["pip", "setuptools", "wheel", "ensurepip._bundled.pip"])
+@pytest.mark.parametrize("module", ["pip", "setuptools", "wheel"])
 @pytest.mark.parametrize("python", ["/opt/push-sidecar/bin/python", "/usr/local/bin/python"])
 def test_nothing_that_installs_can_be_imported(built: Built, python: str, module: str) -> None:
-    result = subprocess.run(["chroot", built.root, python, "-c", f"import {module}"], capture_output=True, text=True)
+    command = ["chroot", built.root, python, "-c", f"import {module}"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
     assert result.returncode == 1
     assert "ModuleNotFoundError" in result.stderr
 
@@ -96,7 +105,23 @@ def test_no_command_builds_or_installs(built: Built) -> None:
         for path in (built.root / folder.lstrip("/")).glob("*")
     }
     assert "push-sidecar" in commands
-    tools = {"cc", "gcc", "g++", "clang", "ld", "as", "make", "cmake", "cargo", "rustc", "go", "git", "curl", "wget", "uv"}
+    tools = {
+        "cc",
+        "gcc",
+        "g++",
+        "clang",
+        "ld",
+        "as",
+        "make",
+        "cmake",
+        "cargo",
+        "rustc",
+        "go",
+        "git",
+        "curl",
+        "wget",
+        "uv",
+    }
     assert {name for name in commands if name in tools or name.startswith(("pip", "easy_install", "wheel"))} == set()
 
 

@@ -85,6 +85,10 @@ class Store:
             working_directory=config["WorkingDir"],
         )
 
+    def remove_copy(self, name: str) -> None:
+        """Unmount and remove a copy."""
+        self._run("rm", name)
+
     def remove(self) -> None:
         """Unmount and remove everything."""
         self._run("rm", "--all")

@@ -5,23 +5,22 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
-# The date of the wheels' files: with the commit's, two builds of a commit give the same files.
-ARG SOURCE_DATE_EPOCH
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements.lock requirements-build.lock ./
 # Every dependency comes as a wheel and is checked against its hash: no compiler is needed, on any architecture.
 RUN python -m venv --without-pip /opt/push-sidecar \
-    && python -m pip --python /opt/push-sidecar/bin/python install \
+    && python -m pip --python /opt/push-sidecar/bin/python install --no-compile \
         --only-binary :all: --require-hashes --requirement requirements.lock \
     && python -m pip install --only-binary :all: --require-hashes --requirement requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY clients/python clients/python
 COPY sidecar sidecar
-# Byte code that is trusted without a look at its source: nothing can be written when it runs.
+# Byte code that is trusted without a look at its source, since nothing can be written when it runs; without a date, so
+# that two builds give the same files.
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels ./clients/python . \
     && python -m pip --python /opt/push-sidecar/bin/python install \
-        --no-deps --no-index --find-links /wheels push-sidecar push-sidecar-client \
-    && /opt/push-sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/push-sidecar/lib
+        --no-compile --no-deps --no-index --find-links /wheels push-sidecar push-sidecar-client \
+    && /opt/push-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/push-sidecar/lib
 
 FROM ${BASE}
 # What the base has for installing is of no use to what runs.

@@ -18,7 +18,6 @@ GIVEN = {
     "VERSION": "9.8.7",
     "REVISION": "0123abc",
     "SOURCE": "https://example.com/source",
-    "SOURCE_DATE_EPOCH": "1700000000",
 }
 
 

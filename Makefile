@@ -65,7 +65,9 @@ bench: $(READY) ## compare with a naive sidecar and with Go, on this machine (ne
 
 image: ## build the container image (needs Docker)
 	@command -v docker >/dev/null || { echo "image: Docker is missing (https://docs.docker.com/get-docker)"; exit 1; }
-	docker build --tag push-sidecar:$$($(PYTHON) -c 'import sidecar; print(sidecar.__version__)') .
+	version=$$($(PYTHON) -c 'import sidecar; print(sidecar.__version__)') && docker build --tag push-sidecar:$$version \
+		--build-arg VERSION=$$version --build-arg REVISION=$$(git rev-parse HEAD || echo unknown) \
+		--build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct || stat --format=%Y CHANGELOG.md) .
 
 lock: $(READY) ## resolve the dependencies anew into the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -74,6 +76,9 @@ lock: $(READY) ## resolve the dependencies anew into the lock files
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-package push-sidecar-client --constraint constraints.txt --custom-compile-command "make lock" \
 		--extra dev --extra bench pyproject.toml --output-file requirements-dev.lock
+	echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --constraint requirements-dev.lock --custom-compile-command "make lock" \
+		- --output-file requirements-build.lock
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist clients/*/build clients/*/dist clients/java/target *.egg-info clients/python/src/*.egg-info \

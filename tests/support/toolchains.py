@@ -9,6 +9,8 @@ import pytest
 
 ADVICE = {
     "kubectl": "kubectl is missing (its kustomize is used): https://kubernetes.io/docs/tasks/tools",
+    "buildah": "buildah is missing: Debian's package of that name",
+    "mmdebstrap": "mmdebstrap is missing: Debian's package of that name",
     "go": "Go 1.26 or newer is missing: https://go.dev/dl",
     "java": "Java 17 or newer is missing: https://adoptium.net",
     "redis-server": "redis-server is missing: Debian's package of that name, or https://redis.io",

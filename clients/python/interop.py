@@ -1,12 +1,15 @@
 """Makes the pushes that stdin names, one JSON object a line, and prints what this language sees of each.
 
 `python interop.py TARGET [IN_FLIGHT]`, so many at the same time, 1 unless given; a line in: {"name", "request":
-PushRequest, "timeout_s"}. The lines out are compared with those of the other languages.
+PushRequest, "timeout_s"}. The lines out are compared with those of the other languages. `PUSH_TLS` names a folder with
+ca.pem, cert.pem and key.pem, for mutual TLS.
 """
 
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -61,9 +64,20 @@ def describe(failure: grpc.RpcError) -> dict[str, Any]:
     }
 
 
+def tls_credentials(folder: str | None) -> grpc.ChannelCredentials | None:
+    """Return what a connection with mutual TLS needs, from a folder with ca.pem, cert.pem and key.pem."""
+    if folder is None:
+        return None
+    files = {name: Path(folder, f"{name}.pem").read_bytes() for name in ("ca", "cert", "key")}
+    return grpc.ssl_channel_credentials(files["ca"], files["key"], files["cert"])
+
+
 def main(target: str, in_flight: int) -> None:
     """Make the pushes, so many at the same time."""
-    with connect(target) as channel, ThreadPoolExecutor(in_flight) as threads:
+    with (
+        connect(target, credentials=tls_credentials(os.environ.get("PUSH_TLS"))) as channel,
+        ThreadPoolExecutor(in_flight) as threads,
+    ):
         stub = PushServiceStub(channel)
 
         def make(line: str) -> None:

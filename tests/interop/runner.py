@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 ANSWER_TIMEOUT_S: Final = 60
@@ -39,10 +41,20 @@ class Runner:
 
 
 @asynccontextmanager
-async def running(command: Iterable[str], target: str, in_flight: int = 1) -> AsyncIterator[Runner]:
-    """Run it inside the block, with so many pushes at a time; it must end by itself when its input ends."""
+async def running(
+    command: Iterable[str], target: str, in_flight: int = 1, *, tls: Path | None = None
+) -> AsyncIterator[Runner]:
+    """Run it inside the block, with so many pushes at a time; it must end by itself when its input ends.
+
+    `tls` is a folder with ca.pem, cert.pem and key.pem, for mutual TLS.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command, target, str(in_flight), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *command,
+        target,
+        str(in_flight),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | ({"PUSH_TLS": str(tls)} if tls else {}),
     )
     try:
         yield Runner(process)

@@ -1,18 +1,22 @@
 // Command interop makes the pushes that it reads from standard input, so that one suite can test the callers of every
 // language against the same sidecar: go run ./interop 127.0.0.1:50051 or unix:/path
 //
-// A second argument is how many pushes are made at the same time, 1 unless given.
+// A second argument is how many pushes are made at the same time, 1 unless given. PUSH_TLS names a folder with ca.pem,
+// cert.pem and key.pem, for mutual TLS.
 //
 // It owns the form of its lines, in and out, and nothing that a caller would need.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +27,7 @@ import (
 	xgv1 "github.com/push-sidecar/push-sidecar/clients/go/pushsidecar/xg/v1"
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -78,7 +83,11 @@ func main() {
 
 // run makes the pushes, so many at the same time; it stops at the first line that is no push.
 func run(target string, inFlight int, in io.Reader, out io.Writer) error {
-	conn, err := pushsidecar.Dial(target)
+	options, err := tlsOptions(os.Getenv("PUSH_TLS"))
+	if err != nil {
+		return err
+	}
+	conn, err := pushsidecar.Dial(target, options...)
 	if err != nil {
 		return err
 	}
@@ -108,6 +117,28 @@ func run(target string, inFlight int, in io.Reader, out io.Writer) error {
 			return encoder.Encode(result)
 		})
 	}
+}
+
+// tlsOptions returns what a connection with mutual TLS needs, from a folder with ca.pem, cert.pem and key.pem; nothing
+// without a folder.
+func tlsOptions(folder string) ([]grpc.DialOption, error) {
+	if folder == "" {
+		return nil, nil
+	}
+	authorities, err := os.ReadFile(filepath.Join(folder, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	own, err := tls.LoadX509KeyPair(filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(authorities) {
+		return nil, errors.New("ca.pem holds no certificate")
+	}
+	config := &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}}
+	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(config))}, nil
 }
 
 // group runs functions, as many at a time as it has places, and keeps what went wrong.

@@ -16,11 +16,15 @@ import io.github.pushsidecar.client.Violation;
 import io.github.pushsidecar.xg.v1.PushRequest;
 import io.github.pushsidecar.xg.v1.PushResponse;
 import io.github.pushsidecar.xg.v1.PushServiceGrpc;
+import io.grpc.ChannelCredentials;
+import io.grpc.InsecureChannelCredentials;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
+import io.grpc.TlsChannelCredentials;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.MetadataUtils;
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
@@ -52,7 +56,8 @@ public final class Runner {
 
   /**
    * Serves standard input. The arguments are the target, {@code host:port} or {@code unix:/path}, and how many pushes are
-   * made at the same time, 1 unless given.
+   * made at the same time, 1 unless given. {@code PUSH_TLS} names a folder with ca.pem, cert.pem and key.pem, for mutual
+   * TLS.
    */
   public static void main(String[] arguments) throws IOException {
     if (arguments.length < 1 || arguments.length > 2) {
@@ -67,7 +72,7 @@ public final class Runner {
   static void run(String target, int inFlight, Reader input, PrintStream output) throws IOException {
     BufferedReader lines = new BufferedReader(input);
     ExecutorService threads = Executors.newFixedThreadPool(inFlight);
-    try (PushSidecar sidecar = PushSidecar.connect(target)) {
+    try (PushSidecar sidecar = PushSidecar.builder(target).credentials(credentials(System.getenv("PUSH_TLS"))).build()) {
       Runner runner = new Runner(sidecar);
       List<Future<?>> pushes = new ArrayList<>();
       for (String line = lines.readLine(); line != null; line = lines.readLine()) {
@@ -84,6 +89,17 @@ public final class Runner {
     } finally {
       threads.shutdownNow();
     }
+  }
+
+  /** Returns what a connection with mutual TLS needs, from a folder with ca.pem, cert.pem and key.pem. */
+  private static ChannelCredentials credentials(String folder) throws IOException {
+    if (folder == null) {
+      return InsecureChannelCredentials.create();
+    }
+    return TlsChannelCredentials.newBuilder()
+        .trustManager(new File(folder, "ca.pem"))
+        .keyManager(new File(folder, "cert.pem"), new File(folder, "key.pem"))
+        .build();
   }
 
   private Void print(JsonObject push, PrintStream output) throws InvalidProtocolBufferException {

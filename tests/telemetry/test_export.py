@@ -102,6 +102,17 @@ def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[Span
             for sampler in ("traceidratio", "PARENTBASED_traceidratio")
             for arg in ("half", "1.1", "nan")
         ),
+        *(
+            ({"OTEL_TRACES_EXPORTER": "otlp", name: value}, f"{name}: must be a whole number above 0, not '{value}'")
+            for name in (
+                "OTEL_EXPORTER_OTLP_TIMEOUT",
+                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+                "OTEL_BSP_MAX_QUEUE_SIZE",
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+                "OTEL_BSP_SCHEDULE_DELAY",
+            )
+            for value in ("soon", "0", "-1")
+        ),
     ],
 )
 async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
@@ -117,7 +128,6 @@ async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),

@@ -273,7 +273,7 @@ def status_server() -> Iterator[Callable[[int], str]]:
 def test_cause_is_the_status_of_the_collectors_answer_and_the_exporters_own_line_is_not_written(
     status: int, status_server: Callable[[int], str], start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    site = start(HttpExporter(endpoint=status_server(status), timeout=1))
+    site = start(HttpExporter(endpoint=status_server(status), timeout=2))
     site.end_spans(4)
     site.backlog.shutdown()
     assert lines(caplog) == [{"lost_spans": 4, "untraced_calls": 0, "cause": f"HTTP {status}"}]

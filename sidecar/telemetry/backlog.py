@@ -146,14 +146,14 @@ class _Sending(SpanExporter):
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next batch is tried
             result, self._cause.seen = SpanExportResult.FAILURE, type(error).__name__
+        self.done += len(spans)
         if result is not SpanExportResult.SUCCESS:
             self.losses.failed_spans += len(spans)
             self.losses.cause = self._cause.seen or "unknown"
-        self.losses.tell()
         self._cause.seen = ""
+        self.losses.tell()
         if result is not SpanExportResult.SUCCESS:
             self.is_stopping.wait(self._rest_s)
-        self.done += len(spans)
         return result
 
     def shutdown(self) -> None:

@@ -40,13 +40,14 @@ def ship_order(tracer: trace.Tracer, target: str, token: str) -> bool:
         android_notification=AndroidNotification(title="Hello", content="Your order is on its way."),
     )
     with connect(target) as channel, tracer.start_as_current_span("ship order") as span:
+        print(f"trace_id {span.get_span_context().trace_id:032x}")
         try:
             response = push(tracer, channel, request)
         except grpc.RpcError as failure:
             span.set_status(StatusCode.ERROR)
             print(error_of(failure), file=sys.stderr)
             return False
-        print("trace_id", f"{span.get_span_context().trace_id:032x}", "push_id", response.push_id)
+        print("push_id", response.push_id)
         return True
 
 

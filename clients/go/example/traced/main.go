@@ -93,6 +93,7 @@ func run(ctx context.Context, target, token string, every time.Duration) (err er
 func shipOrder(ctx context.Context, client xgv1.PushServiceClient, token string) error {
 	ctx, span := otel.Tracer("traced").Start(ctx, "ship order")
 	defer span.End()
+	fmt.Println("trace_id", span.SpanContext().TraceID())
 	response, err := client.Push(ctx, &xgv1.PushRequest{
 		Audience: &xgv1.PushRequest_Token{Token: token},
 		Message: &xgv1.PushRequest_AndroidNotification{
@@ -103,6 +104,6 @@ func shipOrder(ctx context.Context, client xgv1.PushServiceClient, token string)
 		span.SetStatus(codes.Error, failure.ReasonText)
 		return failure
 	}
-	fmt.Println("trace_id", span.SpanContext().TraceID(), "push_id", response.GetPushId())
+	fmt.Println("push_id", response.GetPushId())
 	return nil
 }

@@ -13,6 +13,7 @@ import io.opentelemetry.context.Context;
 import io.opentelemetry.instrumentation.grpc.v1_6.GrpcTelemetry;
 import io.opentelemetry.sdk.OpenTelemetrySdk;
 import io.opentelemetry.sdk.autoconfigure.AutoConfiguredOpenTelemetrySdk;
+import java.util.Map;
 
 /**
  * Makes one push as a step of an order, in a trace of its own OpenTelemetry SDK. Arguments: TARGET TOKEN.
@@ -29,20 +30,29 @@ public final class TracedExample {
     }
     boolean isShipped;
     // At its end it sends the spans that it has not sent yet.
-    try (OpenTelemetrySdk telemetry = AutoConfiguredOpenTelemetrySdk.initialize().getOpenTelemetrySdk()) {
+    try (OpenTelemetrySdk telemetry = startTelemetry()) {
       isShipped = shipOrder(telemetry, arguments[0], arguments[1]);
     }
     System.exit(isShipped ? 0 : 1);
+  }
+
+  private static OpenTelemetrySdk startTelemetry() {
+    return AutoConfiguredOpenTelemetrySdk.builder()
+        .addPropertiesSupplier(() -> Map.of("otel.metrics.exporter", "none", "otel.logs.exporter", "none"))
+        .disableShutdownHook()
+        .build()
+        .getOpenTelemetrySdk();
   }
 
   /** Stands for what the application does; the push is one step of it. */
   private static boolean shipOrder(OpenTelemetrySdk telemetry, String target, String token) {
     ClientInterceptor interceptor = GrpcTelemetry.create(telemetry).createClientInterceptor();
     Span span = telemetry.getTracer("traced").spanBuilder("ship order").startSpan();
+    System.out.println("trace_id " + span.getSpanContext().getTraceId());
     try (PushSidecar sidecar =
         PushSidecar.builder(target).customize(builder -> builder.intercept(interceptor)).build()) {
       PushResponse response = Context.current().with(span).wrapSupplier(() -> push(sidecar, token)).get();
-      System.out.println("trace_id " + span.getSpanContext().getTraceId() + " push_id " + response.getPushId());
+      System.out.println("push_id " + response.getPushId());
       return true;
     } catch (StatusRuntimeException e) {
       PushError error = PushError.of(e);

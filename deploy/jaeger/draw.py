@@ -16,7 +16,8 @@ from xml.sax.saxutils import escape
 WIDTH, LABELS, RIGHT = 1080, 400, 90
 ROW, BAR, TOP = 46, 14, 64
 COLOURS = ("#4878a8", "#d08030", "#5a9a5a", "#8a6aa8")
-RED, INK, PALE = "#c03030", "#222222", "#dddddd"
+RED, INK, PALE = "#d01010", "#222222", "#dddddd"
+OUTLINE = f'fill="none" stroke="{RED}" stroke-width="2"'
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,11 @@ def draw(trace_id: str, spans: Sequence[Span]) -> str:
         f"<title>Trace {escape(trace_id)}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
     ]
-    legend = [(service, COLOURS[index % len(COLOURS)]) for index, service in enumerate(services)]
-    for index, (text, colour) in enumerate([*legend, ("with an error", RED)]):
+    colours = {service: COLOURS[index % len(COLOURS)] for index, service in enumerate(services)}
+    legend = [*((service, f'fill="{colour}"') for service, colour in colours.items()), ("with an error", OUTLINE)]
+    for index, (text, style) in enumerate(legend):
         left = 12 + 160 * index
-        lines.append(f'<rect x="{left}" y="12" width="12" height="12" fill="{colour}"/>')
+        lines.append(f'<rect x="{left}" y="12" width="12" height="12" {style}/>')
         lines.append(f'<text x="{left + 18}" y="22">{escape(text)}</text>')
     for quarter in range(5):
         x = at(total_us * quarter / 4)
@@ -109,11 +111,11 @@ def draw(trace_id: str, spans: Sequence[Span]) -> str:
         lines.append(f'<text x="{x:.1f}" y="{TOP - 14}" text-anchor="middle">{text}</text>')
     for index, span in enumerate(spans):
         y = TOP + ROW * index
-        colour = RED if span.is_error else COLOURS[services.index(span.service) % len(COLOURS)]
+        style = f'fill="{colours[span.service]}"' + (f' stroke="{RED}" stroke-width="2"' if span.is_error else "")
         start, width = at(span.start_us), max(2.0, span.duration_us * scale)
         lines += [
             f'<text x="{12 + 14 * span.depth}" y="{y + 12}">{escape(span.name)}</text>',
-            f'<rect x="{start:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
+            f'<rect x="{start:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2" {style}/>',
             *(
                 f'<line x1="{at(time_us):.1f}" y1="{y - 2}" x2="{at(time_us):.1f}" y2="{y + BAR + 2}" stroke="{INK}"/>'
                 for _, time_us in span.events

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from sidecar.app import Sidecar
 from sidecar.config import Config, ConfigError
 from sidecar.telemetry.export import TracePipeline, build_exporter, build_traces, check_environment, is_on
+from tests.support.certificates import Authority
 from tests.support.collector import Collector, http_collector
 from tests.support.running import METHOD, android, running_sidecar
 from tests.support.waiting import until
@@ -175,6 +177,23 @@ async def test_spans_go_over_http_too(configure: Configure, set_otel: SetOtel) -
     ]
     assert {span.trace_id for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}
     assert collector.metadata[0]["x-team"] == "push"
+
+
+async def test_collector_behind_tls_is_trusted_by_its_authority(
+    configure: Configure, set_otel: SetOtel, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    with http_collector(authority.server_context()) as collector:
+        environment = set_otel(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_CERTIFICATE": str(authority.ca_file),
+            }
+        )
+        async with running_sidecar(configure(), environment) as running:
+            await running.push()
+    assert len(collector.spans) == 2
 
 
 async def test_endpoint_of_traces_wins_and_headers_are_sent(traced: Traced, collector: Collector) -> None:

@@ -180,8 +180,10 @@ async def test_spans_go_over_http_too(configure: Configure, set_otel: SetOtel) -
 
 
 async def test_collector_behind_tls_is_trusted_by_its_authority(
-    configure: Configure, set_otel: SetOtel, tmp_path: Path
+    configure: Configure, set_otel: SetOtel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # of the HTTP library under the exporter: they would win
+        monkeypatch.delenv(name, raising=False)
     authority = Authority(tmp_path)
     with http_collector(authority.server_context()) as collector:
         environment = set_otel(

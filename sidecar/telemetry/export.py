@@ -97,7 +97,8 @@ def build_traces(environment: Mapping[str, str]) -> TracePipeline:
     """
     check_environment(environment)
     try:
-        return TracePipeline(build_exporter(environment), _limits(environment))
+        exporter = build_exporter(environment)
+        return TracePipeline(exporter, _limits(environment) if exporter is not None else None)
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001  # the SDK has no exception of its own for a wrong variable

@@ -20,7 +20,8 @@ STOP_TIMEOUT_S = 30
 def otel_collector(config: Path, environment: Mapping[str, str], *, listens_on: int, log: Path) -> Iterator[None]:
     """Run it inside the block; at its end it sends what it has. `listens_on`: a port that it has when it is up."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    command = [str(find_built("collector")), "--config", str(config)]
+    # Its own metrics have a fixed port.
+    command = [str(find_built("collector")), "--config", str(config), "--set", "service.telemetry.metrics.level=none"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env={**kept, **environment}, stdout=output, stderr=output)
     try:

@@ -149,6 +149,10 @@ def test_samplers_of_the_sdk_are_taken(sampler: str) -> None:
     )
 
 
+def test_variables_of_traces_that_are_off_are_not_looked_at(set_otel: SetOtel) -> None:
+    build_traces(set_otel({"OTEL_BSP_MAX_QUEUE_SIZE": "x", "OTEL_TRACES_SAMPLER": "nonsense"})).shutdown()
+
+
 async def test_nothing_is_exported_or_recorded_when_traces_are_off(configure: Configure) -> None:
     before = set(threading.enumerate())
     async with running_sidecar(configure()) as running:

@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,13 +19,14 @@ from statistics import median
 from rich.console import Console
 
 from bench.ending import ending_in_words
-from bench.measure import Sample, Settings, measure
+from bench.measure import Sample, Settings, load, measure
 from bench.programs import build_go_programs
 from bench.report import notes
 from bench.results import rows
-from bench.targets import Target, sidecar, site
+from bench.targets import Served, Site, Target, sidecar, site
 
 GOAL = 1.02
+WARM_UP_S = 5.0  # fills the queue of spans, and tries the collector that is away
 WITHOUT = "none"
 LABELS = {
     WITHOUT: "no traces",
@@ -37,7 +39,7 @@ HEAD = (
     "collector",
     "CPU us/push",
     "x no traces",
-    "rounds, lowest to highest",
+    "middle half of the rounds",
     "pushes/s",
     "p99 ms",
     "RSS MiB",
@@ -50,10 +52,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.collector",
         description="Measures what a collector costs that is away, in interleaved rounds.",
-        epilog="example: python -m bench.collector --rounds 3 --out /tmp/collector.md",
+        epilog="example: python -m bench.collector --rounds 5 --out /tmp/collector.md",
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of a window (default 5)")
-    parser.add_argument("--rounds", type=int, choices=range(1, 101), metavar="N", default=9, help="default 9")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a window (default 1)")
+    parser.add_argument("--rounds", type=int, choices=range(1, 1001), metavar="N", default=60, help="default 60")
     parser.add_argument("--out", type=Path, default=RESULT, help=f"default {RESULT.name} in bench/results")
     return parser.parse_args(argv)
 
@@ -88,6 +90,10 @@ def dead_collector() -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
+def _running(served: Served, _at: Site) -> AbstractContextManager[Served]:
+    return nullcontext(served)
+
+
 def ratios(samples: Sequence[Sample], target: str) -> list[float]:
     """Return CPU per push as a ratio to that without traces, of each round by itself."""
     base = {sample.round: sample.cpu_us_per_push for sample in samples if sample.target == WITHOUT}
@@ -104,7 +110,7 @@ def table(samples: Sequence[Sample]) -> list[str]:
             label,
             f"{row.cpu_us_per_push:.0f}",
             f"{median(own):.3f}",
-            f"{own[0]:.3f} to {own[-1]:.3f}",
+            f"{own[len(own) // 4]:.3f} to {own[-1 - len(own) // 4]:.3f}",
             f"{row.pushes_per_s:,.0f}",
             f"{row.p99_us / 1000:.1f}",
             f"{row.rss_bytes / 2**20:.0f}",
@@ -123,7 +129,7 @@ def table(samples: Sequence[Sample]) -> list[str]:
 def main(argv: Sequence[str] | None) -> int:
     """Measure, print and write the result."""
     given = arguments(argv)
-    settings = Settings(seconds=given.seconds, warm_up_s=3.0, rounds=given.rounds, in_flight=(32,))
+    settings = Settings(seconds=given.seconds, warm_up_s=0.2, rounds=given.rounds, in_flight=(32,))
     every_call = {"OTEL_TRACES_SAMPLER": "parentbased_always_on", "OTEL_TRACES_SAMPLER_ARG": ""}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="push-sidecar-bench-")))
@@ -134,8 +140,15 @@ def main(argv: Sequence[str] | None) -> int:
             "dead": {**every_call, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(dead_collector())},
             "silent": {**every_call, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(silent_collector())},
         }
-        targets = [Target(key, LABELS[key], partial(sidecar, env=env)) for key, env in environments.items()]
-        status = stack.enter_context(Console(stderr=True).status("measuring"))
+        status = stack.enter_context(Console(stderr=True).status("warming up"))
+        # All at once, so that the windows that are compared can be short and close to each other.
+        targets = []
+        for key, env in environments.items():
+            own = folder / key
+            own.mkdir()
+            served = stack.enter_context(sidecar(replace(at, folder=own), env))
+            targets.append(Target(key, LABELS[key], partial(_running, served)))
+            load(at, served, replace(settings, seconds=WARM_UP_S), settings.in_flight[0])
         samples = measure(
             at,
             targets,

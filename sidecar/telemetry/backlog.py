@@ -15,8 +15,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-# A collector that refuses at once would else be asked without a pause, and every span be made in vain.
+# After a first failure, and at most. A collector that refuses at once would else be asked without a pause.
 REST_S = 5.0
+MAX_REST_S = 30.0
 LINE_INTERVAL_S = 60.0
 # Where the exporters log. Their lines hold what the collector said, so only the cause is taken from them.
 _EXPORTER_LOGGERS = (
@@ -40,6 +41,7 @@ class Backlog(SpanProcessor):
     """Takes ended spans from the event loop; a thread of the SDK's sends them.
 
     While it is full, calls are to be made without spans: to make them only to drop them costs as much as to send them.
+    While the collector fails, one batch is enough to be full: it is there to find out whether the collector is back.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Backlog(SpanProcessor):
         rest_s: float = REST_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limit = limits.max_queue_size
+        self._limits = limits
         self._sending = _Sending(exporter, rest_s, _Losses(now))
         self._batches = BatchSpanProcessor(
             self._sending,
@@ -63,7 +65,9 @@ class Backlog(SpanProcessor):
     @property
     def is_full(self) -> bool:
         """Whether the next span would be dropped."""
-        return self._taken - self._sending.done >= self._limit
+        limits = self._limits
+        limit = limits.max_export_batch_size if self._sending.failures else limits.max_queue_size
+        return self._taken - self._sending.done >= limit
 
     def admits_call(self) -> bool:
         """Whether there is room for a call's spans; a call without is counted."""
@@ -97,6 +101,11 @@ class Backlog(SpanProcessor):
     def close(self) -> None:
         """Say what was lost to the end, what still waits included."""
         self._sending.close(self._taken)
+
+
+def rest_after(failures: int, first_s: float = REST_S) -> float:
+    """Return how long the collector is left in peace after so many failures in a row, in seconds."""
+    return float(min(first_s * 2 ** min(failures - 1, 10), max(first_s, MAX_REST_S)))
 
 
 class _Losses:
@@ -136,6 +145,7 @@ class _Sending(SpanExporter):
         self._cause = _Cause()
         self.losses = losses
         self.done = 0
+        self.failures = 0  # in a row
         self.is_stopping = threading.Event()
         for name in _EXPORTER_LOGGERS:
             logging.getLogger(name).filters.insert(0, self._cause)  # before one of theirs that drops lines
@@ -146,14 +156,17 @@ class _Sending(SpanExporter):
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next batch is tried
             result, self._cause.seen = SpanExportResult.FAILURE, type(error).__name__
-        self.done += len(spans)
-        if result is not SpanExportResult.SUCCESS:
+        if result is SpanExportResult.SUCCESS:
+            self.failures = 0
+        else:
+            self.failures += 1
             self.losses.failed_spans += len(spans)
             self.losses.cause = self._cause.seen or "unknown"
+        self.done += len(spans)
         self._cause.seen = ""
         self.losses.tell()
-        if result is not SpanExportResult.SUCCESS:
-            self.is_stopping.wait(self._rest_s)
+        if self.failures:
+            self.is_stopping.wait(rest_after(self.failures, self._rest_s))
         return result
 
     def shutdown(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from sidecar.telemetry.backlog import LINE_INTERVAL_S, Backlog, Limits
+from sidecar.telemetry.backlog import LINE_INTERVAL_S, Backlog, Limits, rest_after
 from sidecar.telemetry.export import TracePipeline
 from tests.support.clock import Clock
 from tests.support.running import METHOD
@@ -57,6 +58,12 @@ class Site:
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(self.backlog)
         self._tracer = provider.get_tracer("test")
+
+    def wait_for_room(self) -> None:
+        until = time.monotonic() + WITHIN_S
+        while self.backlog.is_full:
+            assert time.monotonic() < until
+            time.sleep(0.001)
 
     def end_spans(self, count: int) -> None:
         for _ in range(count):
@@ -165,6 +172,32 @@ def test_collector_that_fails_is_left_in_peace_for_a_while(start: Start) -> None
     assert exporter.sizes[:2] == [4, 4]
 
 
+@pytest.mark.parametrize(("failures", "expected_s"), [(1, 5), (2, 10), (3, 20), (4, 30), (5, 30), (10_000, 30)])
+def test_rest_doubles_with_each_failure_in_a_row_up_to_half_a_minute(failures: int, expected_s: float) -> None:
+    assert rest_after(failures) == expected_s
+
+
+def test_one_batch_is_enough_to_find_out_whether_the_collector_is_back(start: Start) -> None:
+    exporter = Scripted()
+    exporter.answer = FAILURE
+    site = start(exporter)
+    site.end_spans(4)
+    exporter.wait_until_asked()
+    assert not site.backlog.is_full
+    site.end_spans(3)
+    exporter.may_answer()
+    exporter.wait_until_asked()  # with those three: the rest is over
+    assert not site.backlog.is_full
+    site.end_spans(1)
+    assert site.backlog.is_full
+    exporter.answer = SUCCESS
+    exporter.may_answer()
+    exporter.may_answer(10)
+    site.backlog.shutdown()
+    assert sum(exporter.sizes) == 8
+    assert not site.backlog.is_full
+
+
 def test_what_waited_in_the_rest_is_sent_when_the_collector_is_back(start: Start) -> None:
     exporter = Scripted()
     exporter.answer = FAILURE
@@ -194,14 +227,13 @@ def test_losses_are_told_once_a_minute_with_their_number(start: Start, caplog: p
     exporter.answer = ValueError("planted")
     site = start(exporter)
 
-    for _ in range(5):
+    for number in range(6):
+        if number == 5:
+            site.clock.now += LINE_INTERVAL_S
         site.end_spans(4)
-        exporter.wait_until_asked()  # by now the batch before is told of
+        exporter.wait_until_asked()
         exporter.may_answer()
-    site.end_spans(4)
-    exporter.wait_until_asked()
-    site.clock.now += LINE_INTERVAL_S
-    exporter.may_answer()
+        site.wait_for_room()  # the batch is told of
     site.backlog.shutdown()
     assert lines(caplog) == [
         {"lost_spans": 4, "untraced_calls": 0, "cause": "ValueError"},

@@ -56,6 +56,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window (default 1)")
     parser.add_argument("--rounds", type=int, choices=range(1, 1001), metavar="N", default=60, help="default 60")
+    parser.add_argument(
+        "--protocol",
+        choices=("grpc", "http/protobuf"),
+        default="http/protobuf",
+        help="to the collectors that are away; the one that takes traces speaks HTTP (default http/protobuf)",
+    )
     parser.add_argument("--out", type=Path, default=RESULT, help=f"default {RESULT.name} in bench/results")
     return parser.parse_args(argv)
 
@@ -131,14 +137,15 @@ def main(argv: Sequence[str] | None) -> int:
     given = arguments(argv)
     settings = Settings(seconds=given.seconds, warm_up_s=0.2, rounds=given.rounds, in_flight=(32,))
     every_call = {"OTEL_TRACES_SAMPLER": "parentbased_always_on", "OTEL_TRACES_SAMPLER_ARG": ""}
+    away = {**every_call, "OTEL_EXPORTER_OTLP_PROTOCOL": given.protocol}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="push-sidecar-bench-")))
         at = stack.enter_context(site(build_go_programs(), folder))
         environments = {
             WITHOUT: {"OTEL_TRACES_EXPORTER": "none"},
             "live": every_call,
-            "dead": {**every_call, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(dead_collector())},
-            "silent": {**every_call, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(silent_collector())},
+            "dead": {**away, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(dead_collector())},
+            "silent": {**away, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.enter_context(silent_collector())},
         }
         status = stack.enter_context(Console(stderr=True).status("warming up"))
         # All at once, so that the windows that are compared can be short and close to each other.
@@ -159,7 +166,7 @@ def main(argv: Sequence[str] | None) -> int:
         "# What a collector costs that is away",
         "",
         f"`python -m bench.collector`: medians of {settings.rounds} interleaved rounds, {settings.seconds:g} s each,",
-        f"{settings.in_flight[0]} in flight, every call sampled, OTLP over HTTP. Ratios are of each round by itself.",
+        f"{settings.in_flight[0]} in flight, every call sampled, away: {given.protocol}. Ratios are of each round by itself.",
         "",
         *table(samples),
     ])  # fmt: skip

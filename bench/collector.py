@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None) -> int:
         "# What a collector costs that is away",
         "",
         f"`python -m bench.collector`: medians of {settings.rounds} interleaved rounds, {settings.seconds:g} s each,",
-        f"{settings.in_flight[0]} in flight, every call sampled, away: {given.protocol}. Ratios are of each round by itself.",
+        f"{settings.in_flight[0]} in flight, every call sampled, away: {given.protocol}. Ratios are of each round.",
         "",
         *table(samples),
     ])  # fmt: skip

@@ -42,12 +42,13 @@ check: lint type proto $(READY) ## all that a change must pass: format, lint, ty
 lint: $(READY) ## formats and lint rules of Python, the Dockerfile and shell scripts
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile clients/go/example/traced/Dockerfile
 
 type: $(READY) ## strict types
 	$(PY) -m mypy
 	$(PY) -m mypy --package bench
-	$(PY) -m mypy proto/build.py docs/generate_configuration.py clients/python/example.py clients/python/interop.py
+	$(PY) -m mypy proto/build.py docs/generate_configuration.py clients/python/example.py clients/python/interop.py \
+		clients/python/traced_example.py deploy/jaeger/draw.py
 
 proto: $(READY) ## the contract: lint, compatibility, and whether the committed stubs are fresh (needs Go)
 	@if command -v go >/dev/null; then $(PY) proto/build.py lint breaking check; \

@@ -15,6 +15,7 @@ def test_go_caller_is_formatted_vetted_and_passes_its_tests() -> None:
     gofmt = str(Path(go).with_name("gofmt"))
     assert run_tool(gofmt, "-l", "example", "interop", "pushsidecar", cwd=folder) == ""
     run_tool(go, "vet", "./...", cwd=folder)
+    run_tool(go, "vet", "./...", cwd=folder / "example" / "traced")  # a module of its own
     # -count=1: the shared cases are outside of the module, so Go's cache does not see them change.
     output = run_tool(go, "test", "-count=1", "./...", cwd=folder)
     assert "ok" in output

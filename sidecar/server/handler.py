@@ -160,7 +160,7 @@ class UnaryHandler:
 
 def _end_trace(call: Call, code: str, error: PushError | None) -> None:
     attributes: dict[str, str | int | bool] = {
-        names.RPC_RESPONSE_STATUS_CODE: code,
+        names.RPC_STATUS_CODE: code,
         names.PROVIDER: call.provider,
         names.APP: call.app,
         names.AUDIENCE: call.audience,

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler, Sampler
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from sidecar import __version__
 from sidecar.config import ConfigError
 from sidecar.telemetry import names
+from sidecar.telemetry.backlog import Backlog, Limits
 from sidecar.telemetry.tracing import SpanRecorder, Tracers
 
 SCOPE = "push-sidecar"
@@ -24,7 +25,11 @@ FLUSH_TIMEOUT_S = 5.0
 
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-
+_TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
+_DEFAULT_TIMEOUT_MS = 10_000
+_MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE"
+_MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+_SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
 
 _SAMPLER = "OTEL_TRACES_SAMPLER"
 _SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG"
@@ -36,22 +41,33 @@ _SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_al
 class TracePipeline:
     """The tracers and what has to be flushed at the end."""
 
-    def __init__(self, exporter: SpanExporter | None, *, flush_timeout_s: float = FLUSH_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        exporter: SpanExporter | None,
+        limits: Limits | None = None,
+        *,
+        flush_timeout_s: float = FLUSH_TIMEOUT_S,
+    ) -> None:
         self._flush_timeout_s = flush_timeout_s
+        self._backlog = Backlog(exporter, limits or Limits()) if exporter is not None else None
         self._providers: list[TracerProvider] = []
         resource = _resource()
         processors: list[SpanProcessor] = []
         tracer: Tracer = NoOpTracer()
         sampler: Sampler = ALWAYS_OFF
-        if exporter is not None:
+        if self._backlog is not None:
             provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # sampler: OTEL_TRACES_SAMPLER
             sampler = provider.sampler
-            processors = [BatchSpanProcessor(exporter)]
+            processors = [self._backlog]
             tracer = self._tracer(provider, processors)
         # Who asks for the trace of his own call gets it, sampled or not; only what is sampled goes to the collector.
         on_request = TracerProvider(sampler=AlwaysRecordSampler(sampler), resource=resource, shutdown_on_exit=False)
         recorder = SpanRecorder()
-        self.tracers = Tracers(tracer, self._tracer(on_request, [recorder, *processors]), recorder)
+        tracer_on_request = self._tracer(on_request, [recorder, *processors])
+        if self._backlog is None:
+            self.tracers = Tracers(tracer, tracer_on_request, recorder)
+        else:
+            self.tracers = Tracers(tracer, tracer_on_request, recorder, self._backlog.admits_call)
 
     def _tracer(self, provider: TracerProvider, processors: Iterable[SpanProcessor]) -> Tracer:
         for processor in processors:
@@ -61,9 +77,13 @@ class TracePipeline:
 
     def shutdown(self) -> None:
         """Send what is left, for at most five seconds: a dead collector must not hold the exit."""
+        if self._backlog is not None:
+            self._backlog.stop_resting()
         flush = threading.Thread(target=self._shutdown_providers, name="trace-flush", daemon=True)
         flush.start()
         flush.join(self._flush_timeout_s)
+        if self._backlog is not None:
+            self._backlog.close()
 
     def _shutdown_providers(self) -> None:
         for provider in self._providers:
@@ -77,7 +97,8 @@ def build_traces(environment: Mapping[str, str]) -> TracePipeline:
     """
     check_environment(environment)
     try:
-        return TracePipeline(build_exporter(environment))
+        exporter = build_exporter(environment)
+        return TracePipeline(exporter, _limits(environment) if exporter is not None else None)
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001  # the SDK has no exception of its own for a wrong variable
@@ -111,12 +132,14 @@ def check_environment(environment: Mapping[str, str] = os.environ) -> None:
     if is_on(environment):
         _protocol(environment)
         _check_sampler(environment)
+        _timeout_s(environment)
+        _limits(environment)
 
 
 def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     """Build the OTLP exporter, or None when traces are off. It reads its other `OTEL_*` variables itself.
 
-    Raises `ConfigError` for a protocol that it does not speak.
+    Raises `ConfigError` for a protocol that it does not speak, and for a time-out that is none.
     """
     if not is_on(environment):
         return None
@@ -125,12 +148,12 @@ def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter()
+        return GrpcExporter(timeout=_timeout_s(environment))
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
         OTLPSpanExporter as HttpExporter,
     )
 
-    return HttpExporter()
+    return HttpExporter(timeout=_timeout_s(environment))
 
 
 def _protocol(environment: Mapping[str, str]) -> str:
@@ -140,6 +163,32 @@ def _protocol(environment: Mapping[str, str]) -> str:
                 raise ConfigError(f"{name}: only grpc and http/protobuf are supported, not {wanted!r}")
             return wanted
     return "grpc"
+
+
+def _timeout_s(environment: Mapping[str, str]) -> float:
+    """Return the limit of one export. The specification counts in milliseconds; left alone, the SDK takes seconds."""
+    for name in _TIMEOUTS:
+        if environment.get(name, "").strip():
+            return _number(environment, name, _DEFAULT_TIMEOUT_MS) / 1000
+    return _DEFAULT_TIMEOUT_MS / 1000
+
+
+def _limits(environment: Mapping[str, str]) -> Limits:
+    usual = Limits()
+    return Limits(
+        max_queue_size=_number(environment, _MAX_QUEUE_SIZE, usual.max_queue_size),
+        max_export_batch_size=_number(environment, _MAX_EXPORT_BATCH_SIZE, usual.max_export_batch_size),
+        schedule_delay_ms=_number(environment, _SCHEDULE_DELAY, usual.schedule_delay_ms),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigError(f"{name}: must be a whole number above 0, not {text!r}")
+    return int(text)
 
 
 def _check_sampler(environment: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ class Metrics:
         self.rpc_duration = Histogram(
             "rpc_server_call_duration_seconds",
             "Duration of RPCs, by method and status code (rpc.server.call.duration).",
-            ("rpc_method", "rpc_response_status_code"),
+            ("rpc_method", "rpc_status_code"),
             buckets=DURATION_BUCKETS,
             unit="seconds",
             registry=self.registry,

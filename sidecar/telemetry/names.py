@@ -1,12 +1,12 @@
-"""Names of spans' attributes: OpenTelemetry's semantic conventions 1.44 for RPC and HTTP, and our own, in one place."""
+"""Names of spans' attributes: OpenTelemetry's semantic conventions 1.45 for RPC and HTTP, and our own, in one place."""
 
 from typing import Final
 
-SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
 
 RPC_SYSTEM_NAME: Final = "rpc.system.name"
 RPC_METHOD: Final = "rpc.method"
-RPC_RESPONSE_STATUS_CODE: Final = "rpc.response.status_code"
+RPC_STATUS_CODE: Final = "rpc.status_code"
 ERROR_TYPE: Final = "error.type"
 
 HTTP_REQUEST_METHOD: Final = "http.request.method"

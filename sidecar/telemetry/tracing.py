@@ -7,12 +7,12 @@ says, and its spans go back in the trailing metadata of the same name.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanKind, StatusCode, Tracer
+from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sidecar.telemetry import names
@@ -21,20 +21,31 @@ from sidecar.telemetry import names
 MAX_RECORDED_CHARS = 3000
 
 _propagator = TraceContextTextMapPropagator()
+_no_spans = NoOpTracer()
 
 
 class Tracers:
-    """The tracer that the configuration asks for, and the one for callers who ask themselves."""
+    """The tracer that the configuration asks for, and the one for callers who ask themselves.
 
-    def __init__(self, tracer: Tracer, on_request: Tracer, recorder: "SpanRecorder") -> None:
+    `admits_call`: whether the spans of a call could be kept until they are sent.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        on_request: Tracer,
+        recorder: "SpanRecorder",
+        admits_call: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._tracer = tracer
         self._on_request = on_request
         self._recorder = recorder
+        self._admits_call = admits_call
 
     def start_call(self, method: str, metadata: Mapping[str, str], *, is_requested: bool) -> "CallTrace":
         """Start the server span of a call to `package.Service/Method`, below the caller's `traceparent` if any."""
         parent = _propagator.extract(metadata) if "traceparent" in metadata else Context()
-        tracer = self._on_request if is_requested else self._tracer
+        tracer = self._on_request if is_requested else self._tracer if self._admits_call() else _no_spans
         span = tracer.start_span(
             method,
             context=parent,

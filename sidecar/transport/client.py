@@ -92,7 +92,7 @@ class VendorClient:
         request.headers.encoding = "ascii"
         try:
             async with asyncio.timeout(self._limits.total_timeout_s):
-                return await self._exchange(request, stream)
+                return await self._exchange(request, stream, notes)
         except TransportFailure:
             raise
         except Exception as error:
@@ -100,7 +100,7 @@ class VendorClient:
             stream.revoke()
             raise TransportFailure(_cause(error, notes, stream)) from error
 
-    async def _exchange(self, request: httpx.Request, stream: BodyStream) -> Reply:
+    async def _exchange(self, request: httpx.Request, stream: BodyStream, notes: ConnectionNotes) -> Reply:
         # The HTTP library's own limit of silence ends with an interim answer (1xx), and is not begun again.
         silence = asyncio.timeout(None)
         loop = asyncio.get_running_loop()
@@ -109,6 +109,7 @@ class VendorClient:
             async with silence:
                 response = await self._transport.handle_async_request(request)
                 silence.reschedule(None)
+                notes.add("response.headers.received")
         except TimeoutError:
             if silence.expired():
                 raise TransportFailure("read_timeout") from None

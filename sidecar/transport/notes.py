@@ -1,11 +1,11 @@
-"""What the pool did for one request: waits, connects and re-use, as (name, time) pairs for the trace."""
+"""What happened to one request: waits, connects, re-use, the answer, as (name, time) pairs for the trace."""
 
 import time
 from contextvars import ContextVar
 
 
 class ConnectionNotes:
-    """Events of getting a connection, in order; times in nanoseconds since the epoch."""
+    """Events of one request, in order; times in nanoseconds since the epoch."""
 
     __slots__ = ("events", "is_connected", "is_reused")
 

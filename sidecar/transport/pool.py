@@ -17,7 +17,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from sidecar.transport.notes import current_notes
+from sidecar.transport.notes import ConnectionNotes, current_notes
 
 Observe = Callable[[float], None]
 
@@ -74,6 +74,7 @@ def build_tls_context(ca_file: Path | None) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslobject_class = _NotedTls
     return context
 
 
@@ -84,6 +85,21 @@ def _proxy(url: str) -> httpx.Proxy:
     # As a header: httpx-aiohttp would pass the credentials in a way that aiohttp has deprecated.
     credentials = b64encode(b":".join(proxy.raw_auth)).decode("ascii")
     return httpx.Proxy(proxy.url, headers={"proxy-authorization": f"Basic {credentials}"})
+
+
+class _NotedTls(ssl.SSLObject):
+    """Notes when the handshake begins and ends: what is before is TCP. The HTTP library has no hook between the two."""
+
+    _notes: ConnectionNotes | None = None
+
+    def do_handshake(self) -> None:
+        """Take a step of the handshake; it is called anew for each piece that comes from the peer."""
+        if self._notes is None:
+            # A connection that belongs to no push (`push-sidecar check`) has notes that nobody reads.
+            self._notes = current_notes.get(ConnectionNotes())
+            self._notes.add("tls.start")
+        super().do_handshake()
+        self._notes.add("tls.end")
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -13,7 +13,7 @@ VALUES: dict[str, frozenset[str]] = {
     "reason": frozenset({"OK", *(reason.value for reason in Reason)}),
     "sent": frozenset({"yes", "no", "maybe", "replayed"}),
     "result": frozenset({"new", "replayed", "waited", "reused", "lost", "full", "store_failed", "unprotected"}),
-    "rpc_response_status_code": frozenset({"OK"}),
+    "rpc_status_code": frozenset({"OK"}),
     "job": frozenset({"(.*/)?push-sidecar"}),
 }
 

@@ -61,7 +61,7 @@ class Served:
 
     @property
     def codes(self) -> list[Any]:
-        return [(span.attributes or {})["rpc.response.status_code"] for span in self.tracing.spans]
+        return [(span.attributes or {})["rpc.status_code"] for span in self.tracing.spans]
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """OTLP receivers that keep what they are sent: the service of opentelemetry-proto over gRPC, and OTLP over HTTP."""
 
 import gzip
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def grpc_collector() -> Iterator[Collector]:
 
 
 @contextmanager
-def http_collector() -> Iterator[Collector]:
+def http_collector(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
     """Receive OTLP over HTTP (`/v1/traces`, protobuf) inside the block."""
     collector = Collector()
 
@@ -122,7 +123,9 @@ def http_collector() -> Iterator[Collector]:
             """Write nothing to standard error."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector.endpoint = f"http://127.0.0.1:{server.server_port}"
+        collector.endpoint = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from sidecar.app import Sidecar
 from sidecar.config import Config, ConfigError
 from sidecar.telemetry.export import TracePipeline, build_exporter, build_traces, check_environment, is_on
+from tests.support.certificates import Authority
 from tests.support.collector import Collector, http_collector
 from tests.support.running import METHOD, android, running_sidecar
+from tests.support.waiting import until
 from tests.telemetry.conftest import Traced
 
 ENDPOINT = "http://127.0.0.1:4317"
@@ -102,6 +105,17 @@ def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[Span
             for sampler in ("traceidratio", "PARENTBASED_traceidratio")
             for arg in ("half", "1.1", "nan")
         ),
+        *(
+            ({"OTEL_TRACES_EXPORTER": "otlp", name: value}, f"{name}: must be a whole number above 0, not '{value}'")
+            for name in (
+                "OTEL_EXPORTER_OTLP_TIMEOUT",
+                "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+                "OTEL_BSP_MAX_QUEUE_SIZE",
+                "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+                "OTEL_BSP_SCHEDULE_DELAY",
+            )
+            for value in ("soon", "0", "-1")
+        ),
     ],
 )
 async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
@@ -117,7 +131,6 @@ async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),
@@ -134,6 +147,10 @@ def test_samplers_of_the_sdk_are_taken(sampler: str) -> None:
     check_environment(
         {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": "0.5"}
     )
+
+
+def test_variables_of_traces_that_are_off_are_not_looked_at(set_otel: SetOtel) -> None:
+    build_traces(set_otel({"OTEL_BSP_MAX_QUEUE_SIZE": "x", "OTEL_TRACES_SAMPLER": "nonsense"})).shutdown()
 
 
 async def test_nothing_is_exported_or_recorded_when_traces_are_off(configure: Configure) -> None:
@@ -164,6 +181,25 @@ async def test_spans_go_over_http_too(configure: Configure, set_otel: SetOtel) -
     ]
     assert {span.trace_id for span in collector.spans} == {"0af7651916cd43dd8448eb211c80319c"}
     assert collector.metadata[0]["x-team"] == "push"
+
+
+async def test_collector_behind_tls_is_trusted_by_its_authority(
+    configure: Configure, set_otel: SetOtel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # of the HTTP library under the exporter: they would win
+        monkeypatch.delenv(name, raising=False)
+    authority = Authority(tmp_path)
+    with http_collector(authority.server_context()) as collector:
+        environment = set_otel(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_CERTIFICATE": str(authority.ca_file),
+            }
+        )
+        async with running_sidecar(configure(), environment) as running:
+            await running.push()
+    assert len(collector.spans) == 2
 
 
 async def test_endpoint_of_traces_wins_and_headers_are_sent(traced: Traced, collector: Collector) -> None:
@@ -210,6 +246,83 @@ async def test_disabled_sdk_makes_no_spans_at_all(configure: Configure, set_otel
         assert await running.trailers(metadata=TRACE) == {"push-sidecar-trace": "[]"}
 
 
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "ratio", "flags", "count"),
+    [
+        ("parentbased_traceidratio", "0", "01", 2),
+        ("parentbased_traceidratio", "1", "00", 0),
+        ("parentbased_traceidratio", "1", "01", 2),
+        ("parentbased_always_off", "", "01", 2),
+        ("parentbased_always_off", "", None, 0),
+        ("parentbased_always_on", "", "00", 0),
+        ("parentbased_always_on", "", None, 2),
+        ("traceidratio", "0", "01", 0),
+        ("traceidratio", "1", "00", 2),
+        ("always_on", "", "00", 2),
+        ("always_off", "", "01", 0),
+        ("", "", "00", 0),
+        ("", "", None, 2),
+    ],
+)
+async def test_parent_based_sampler_follows_the_caller_and_another_does_not(
+    traced: Traced, collector: Collector, sampler: str, ratio: str, flags: str | None, count: int
+) -> None:
+    metadata = (("traceparent", PARENT + flags),) if flags else ()
+    async with traced({"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": ratio}) as running:
+        await running.push(metadata=metadata)
+    assert len(collector.spans) == count
+
+
+async def test_no_request_has_more_spans_than_the_limit_of_a_batch(traced: Traced, collector: Collector) -> None:
+    async with traced({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "3"}) as running:
+        for _ in range(5):
+            await running.push()
+    sizes = [len(request.resource_spans[0].scope_spans[0].spans) for request in collector.requests]
+    assert (max(sizes), sum(sizes)) == (3, 10)
+
+
+async def test_batch_that_is_not_full_is_sent_after_the_delay(traced: Traced, collector: Collector) -> None:
+    async with traced({"OTEL_BSP_SCHEDULE_DELAY": "1"}) as running:
+        await running.push()
+        await until(lambda: len(collector.spans) == 2)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected_s"),
+    [
+        ({}, 10),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "2500"}, 2.5),
+        ({"OTEL_EXPORTER_OTLP_TIMEOUT": "2500", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "700"}, 0.7),
+    ],
+)
+def test_time_out_is_in_milliseconds_as_specified(environment: dict[str, str], expected_s: float) -> None:
+    grpc_exporter = build_exporter({"OTEL_TRACES_EXPORTER": "otlp", **environment})
+    http_exporter = build_exporter(
+        {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", **environment}
+    )
+    assert isinstance(grpc_exporter, GrpcExporter)
+    assert isinstance(http_exporter, HttpExporter)
+    assert grpc_exporter._timeout == expected_s  # noqa: SLF001  # what the exporter was given
+    assert http_exporter._client._timeout == expected_s  # noqa: SLF001
+    grpc_exporter.shutdown()
+    http_exporter.shutdown()
+
+
+@pytest.mark.parametrize("attributes", ["deployment.environment.name=test,team=a%20b", "service.name=other"])
+async def test_resource_attributes_are_read(traced: Traced, collector: Collector, attributes: str) -> None:
+    async with traced({"OTEL_RESOURCE_ATTRIBUTES": attributes}) as running:
+        await running.push()
+    (found,) = {tuple(sorted(span.resource.items())) for span in collector.spans}
+    expected = (
+        {"deployment.environment.name": "test", "team": "a b"} if "team" in attributes else {"service.name": "other"}
+    )
+    assert expected.items() <= dict(found).items()
+    assert dict(found)["telemetry.sdk.language"] == "python"
+
+
 class BlockedExporter(SpanExporter):
     """An exporter that hangs, as one does whose collector accepts and never answers."""
 
@@ -253,7 +366,7 @@ async def test_pushes_work_when_nobody_listens_at_the_endpoint(
     environment = set_otel(
         {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "1000",
             "OTEL_BSP_SCHEDULE_DELAY": "1",
             "OTEL_BSP_MAX_QUEUE_SIZE": "4",
             "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "2",

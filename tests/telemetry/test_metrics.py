@@ -23,7 +23,7 @@ from tests.support.running import METHOD, Running, android
 from tests.support.waiting import until
 
 FAMILIES = {
-    "rpc_server_call_duration_seconds": ("histogram", {"rpc_method", "rpc_response_status_code"}),
+    "rpc_server_call_duration_seconds": ("histogram", {"rpc_method", "rpc_status_code"}),
     "rpc_server_active_calls": ("gauge", {"rpc_method"}),
     "http_client_request_duration_seconds": ("histogram", {"app", "http_response_status_code"}),
     "http_client_open_connections": ("gauge", {"app", "http_connection_state"}),
@@ -128,7 +128,7 @@ async def test_success_is_counted(running: Running) -> None:
     await running.push()
     seen = await scrape(running)
     assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="OK", sent="yes") == 2
-    rpc = {"rpc_method": METHOD, "rpc_response_status_code": "OK"}
+    rpc = {"rpc_method": METHOD, "rpc_status_code": "OK"}
     assert seen.value("rpc_server_call_duration_seconds_count", **rpc) == 2
     assert seen.value("rpc_server_call_duration_seconds_bucket", **rpc, le="30.0") == 2
     assert 0 < seen.value("rpc_server_call_duration_seconds_sum", **rpc) < 5
@@ -147,7 +147,7 @@ async def test_failure_is_counted_by_reason_and_by_what_was_sent(running: Runnin
     assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="TARGET_UNKNOWN", sent="no") == 1
     assert seen.value("push_sidecar_pushes_total", **PUSHED, reason="INVALID_REQUEST", sent="no") == 1
     for code in ("UNKNOWN", "NOT_FOUND", "INVALID_ARGUMENT"):
-        assert seen.value("rpc_server_call_duration_seconds_count", rpc_response_status_code=code) == 1
+        assert seen.value("rpc_server_call_duration_seconds_count", rpc_status_code=code) == 1
     assert seen.value("http_client_request_duration_seconds_count", http_response_status_code="503") == 1
 
 

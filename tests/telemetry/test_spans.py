@@ -58,7 +58,7 @@ async def test_success(traced: Traced, collector: Collector, vendor: Simulator) 
     server, client = collector.spans
     check_server_span(
         server,
-        rpc__response__status_code="OK",
+        rpc__status_code="OK",
         push_sidecar__app="shop",
         push_sidecar__audience="token",
     )
@@ -73,7 +73,7 @@ async def test_success(traced: Traced, collector: Collector, vendor: Simulator) 
         "push_sidecar.connection_reused": False,
     }
     assert client.resource["service.name"] == "push-sidecar"
-    assert (client.scope, client.schema_url) == ("push-sidecar", "https://opentelemetry.io/schemas/1.44.0")
+    assert (client.scope, client.schema_url) == ("push-sidecar", "https://opentelemetry.io/schemas/1.45.0")
 
 
 async def test_events_of_an_attempt_tell_connecting_from_sending(traced: Traced, collector: Collector) -> None:
@@ -81,10 +81,12 @@ async def test_events_of_an_attempt_tell_connecting_from_sending(traced: Traced,
         await running.push()
         await running.push()
     first, second = [span for span in collector.spans if span.kind == "client"]
-    assert [event.name for event in first.events] == ["connect.start", "connect.end", "request.body.sent"]
+    assert [event.name for event in first.events] == [
+        "connect.start", "tls.start", "tls.end", "connect.end", "request.body.sent", "response.headers.received",
+    ]  # fmt: skip
     times = [first.start_ns, *(event.at_ns for event in first.events), first.end_ns]
     assert times == sorted(times)
-    assert [event.name for event in second.events] == ["request.body.sent"]
+    assert [event.name for event in second.events] == ["request.body.sent", "response.headers.received"]
     assert second.attributes["push_sidecar.connection_reused"] is True
 
 
@@ -95,7 +97,7 @@ async def test_vendor_error_is_an_error_of_both_spans(traced: Traced, collector:
     server, client = collector.spans
     check_server_span(
         server,
-        rpc__response__status_code="UNKNOWN",
+        rpc__status_code="UNKNOWN",
         error__type="UNKNOWN",
         push_sidecar__app="shop",
         push_sidecar__audience="token",
@@ -124,7 +126,7 @@ async def test_rich_error_keeps_its_code_and_is_no_failure_of_the_server(traced:
     server, client = collector.spans
     check_server_span(
         server,
-        rpc__response__status_code="NOT_FOUND",
+        rpc__status_code="NOT_FOUND",
         error__type="NOT_FOUND",
         push_sidecar__app="shop",
         push_sidecar__audience="token",
@@ -141,7 +143,7 @@ async def test_refused_request_has_no_attempt(traced: Traced, collector: Collect
         await running.fail(android(""))
     (server,) = collector.spans
     assert server.status == "unset"
-    assert server.attributes["rpc.response.status_code"] == "INVALID_ARGUMENT"
+    assert server.attributes["rpc.status_code"] == "INVALID_ARGUMENT"
     assert server.attributes["push_sidecar.reason"] == "INVALID_REQUEST"
 
 
@@ -154,7 +156,7 @@ async def test_deadline_is_an_error_and_the_late_answer_still_ends_its_span(
     server, client = collector.one("server"), collector.one("client")
     check_server_span(
         server,
-        rpc__response__status_code="DEADLINE_EXCEEDED",
+        rpc__status_code="DEADLINE_EXCEEDED",
         error__type="DEADLINE_EXCEEDED",
         push_sidecar__app="shop",
         push_sidecar__audience="token",
@@ -177,7 +179,7 @@ async def test_hang_up_is_cancelled_and_no_failure_of_the_server(
     server, client = collector.one("server"), collector.one("client")
     check_server_span(
         server,
-        rpc__response__status_code="CANCELLED",
+        rpc__status_code="CANCELLED",
         error__type="CANCELLED",
         push_sidecar__app="shop",
         push_sidecar__audience="token",

@@ -34,7 +34,7 @@ def test_recorded_trace_has_parents_statuses_attributes_and_events(tracing: Trac
     attempt(call, is_error=True)
     call.add_wait(names.SPAN_RETRY_BACKOFF, 0)
     attempt(call, 1)
-    call.end({names.RPC_RESPONSE_STATUS_CODE: "OK"}, is_error=False)
+    call.end({names.RPC_STATUS_CODE: "OK"}, is_error=False)
     recorded = call.recorded()
     assert recorded is not None
     assert recorded.isascii()
@@ -45,7 +45,7 @@ def test_recorded_trace_has_parents_statuses_attributes_and_events(tracing: Trac
     assert rows[root][1] == -1
     assert {row[1] for row in rows if row[0] != METHOD} == {root}
     assert [row[4] for row in rows if row[0] == "POST /v3/push/app"] == ["error", "unset"]
-    assert rows[root][5]["rpc.response.status_code"] == "OK"
+    assert rows[root][5]["rpc.status_code"] == "OK"
     assert all(row[6][0][0] == "request.body.sent" for row in rows if row[0] == "POST /v3/push/app")
 
 

@@ -38,6 +38,18 @@ async def test_unknown_host_name(authority: Authority) -> None:
         assert result.events[:2] == ("connect.start", "dns.start")
 
 
+async def test_events_tell_the_lookup_from_the_connect_and_from_the_handshake(
+    tls: ssl.SSLContext, authority: Authority
+) -> None:
+    async with (
+        serving(serve_forever, tls) as server,
+        RawClient(server.port, authority.ca_file, host="localhost") as client,
+    ):
+        assert (await client.push()).events == (
+            "connect.start", "dns.start", "dns.end", "tls.start", "tls.end", "connect.end", "response.headers.received",
+        )  # fmt: skip
+
+
 async def test_listener_that_never_accepts(authority: Authority) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -53,7 +65,9 @@ async def test_listener_that_never_accepts(authority: Authority) -> None:
 
 async def test_handshake_that_stalls(authority: Authority) -> None:
     async with serving(hold) as server, RawClient(server.port, authority.ca_file, connect_timeout_s=0.3) as client:
-        assert_not_sent(await client.push(), "connect_timeout")
+        result = await client.push()
+        assert_not_sent(result, "connect_timeout")
+        assert result.events == ("connect.start", "tls.start")
         await server.wait_all_closed()
 
 

@@ -12,13 +12,15 @@ from tests.support.raw_server import OK, RawConnection, serve_forever, serving, 
 from tests.support.redis_server import free_port
 from tests.support.waiting import until
 
+CONNECT = ("connect.start", "tls.start", "tls.end", "connect.end")
+
 
 async def test_connection_is_kept_for_the_next_push(tls: ssl.SSLContext, authority: Authority) -> None:
     async with serving(serve_forever, tls) as server, RawClient(server.port, authority.ca_file) as client:
         results = [await client.push() for _ in range(3)]
         assert [result.is_reused for result in results] == [False, True, True]
-        assert results[0].events == ("connect.start", "connect.end")
-        assert results[1].events == ()
+        assert results[0].events == (*CONNECT, "response.headers.received")
+        assert results[1].events == ("response.headers.received",)
         assert len(server.connections) == 1
 
 
@@ -86,7 +88,7 @@ async def test_push_after_the_end_of_an_idle_connection_goes_on_a_new_one(
                 await turns()
             result = await client.push()  # not in a task: the connection is picked before the loop can turn
             assert (result.cause, result.is_reused, result.was_asked) == (None, False, True)
-            assert result.events == ("connect.start", "connect.end")
+            assert result.events == (*CONNECT, "response.headers.received")
             assert len(server.connections) == index + 2
             assert len(server.requests) == 2 * (index + 1)
 

@@ -1,0 +1,206 @@
+"""The spans that wait for the collector: never more than fit in, and what becomes of those that it does not take.
+
+It owns the bound, the rest after a failure, and the log line about what was lost. Batching is OpenTelemetry's SDK,
+sending and its retries are its exporter's.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+# After a first failure, and at most. A collector that refuses at once would else be asked without a pause.
+REST_S = 5.0
+MAX_REST_S = 30.0
+LINE_INTERVAL_S = 60.0
+# Where the exporters log. Their lines hold what the collector said, so only the cause is taken from them.
+_EXPORTER_LOGGERS = (
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many spans may wait, how many are sent at once, and how long one waits for more. OpenTelemetry's defaults."""
+
+    max_queue_size: int = 2048
+    max_export_batch_size: int = 512
+    schedule_delay_ms: int = 5000
+
+
+class Backlog(SpanProcessor):
+    """Takes ended spans from the event loop; a thread of the SDK's sends them.
+
+    While it is full, calls are to be made without spans: to make them only to drop them costs as much as to send them.
+    While the collector fails, one batch is enough to be full: it is there to find out whether the collector is back.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        limits: Limits,
+        *,
+        rest_s: float = REST_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits
+        self._sending = _Sending(exporter, rest_s, _Losses(now))
+        self._batches = BatchSpanProcessor(
+            self._sending,
+            max_queue_size=limits.max_queue_size,
+            max_export_batch_size=limits.max_export_batch_size,
+            schedule_delay_millis=limits.schedule_delay_ms,
+        )
+        self._taken = 0  # by the event loop alone, as `_sending.done` by the sending thread alone
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next span would be dropped."""
+        limits = self._limits
+        limit = limits.max_export_batch_size if self._sending.failures else limits.max_queue_size
+        return self._taken - self._sending.done >= limit
+
+    def admits_call(self) -> bool:
+        """Whether there is room for a call's spans; a call without is counted."""
+        if self.is_full:
+            self._sending.losses.untraced_calls += 1
+            return False
+        return True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing: a span counts when it has ended."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span, or drop it when there is no room."""
+        if span.context is None or not span.context.trace_flags.sampled:
+            return
+        if self.is_full:
+            self._sending.losses.dropped_spans += 1
+            return
+        self._taken += 1
+        self._batches.on_end(span)
+
+    def stop_resting(self) -> None:
+        """Try at once what is left, and do not wait between failures any more."""
+        self._sending.is_stopping.set()
+
+    def shutdown(self) -> None:
+        """Send what is left. It takes as long as the collector lets it."""
+        self.stop_resting()
+        self._batches.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
+
+    def close(self) -> None:
+        """Say what was lost to the end, what still waits included."""
+        self._sending.close(self._taken)
+
+
+def rest_after(failures: int, first_s: float = REST_S) -> float:
+    """Return how long the collector is left in peace after so many failures in a row, in seconds."""
+    return float(min(first_s * 2 ** min(failures - 1, 10), max(first_s, MAX_REST_S)))
+
+
+class _Losses:
+    """Counts what the collector will never see, and says so once a minute."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._told_at: float | None = None
+        self._told = (0, 0, 0)
+        self.cause = ""
+        # Each is written by one thread: the first by the sending one, the others by the event loop.
+        self.failed_spans = 0
+        self.dropped_spans = 0
+        self.untraced_calls = 0
+
+    def tell(self, *, is_last: bool = False) -> None:
+        """Write a line if something was lost since the last one, and that was a minute ago."""
+        total = (self.failed_spans, self.dropped_spans, self.untraced_calls)
+        now = self._now()
+        is_due = is_last or self._told_at is None or now - self._told_at >= LINE_INTERVAL_S
+        if total == self._told or not is_due:
+            return
+        failed, dropped, untraced = (after - before for after, before in zip(total, self._told, strict=True))
+        self._told, self._told_at = total, now
+        fields: dict[str, object] = {"lost_spans": failed + dropped, "untraced_calls": untraced}
+        if failed:
+            fields["cause"] = self.cause
+        _log.warning("traces lost", extra=fields)
+
+
+class _Sending(SpanExporter):
+    """The exporter, with a rest after each failure. It runs in the SDK's thread."""
+
+    def __init__(self, exporter: SpanExporter, rest_s: float, losses: _Losses) -> None:
+        self._exporter = exporter
+        self._rest_s = rest_s
+        self._cause = _Cause()
+        self.losses = losses
+        self.done = 0
+        self.failures = 0  # in a row
+        self.is_stopping = threading.Event()
+        for name in _EXPORTER_LOGGERS:
+            logging.getLogger(name).filters.insert(0, self._cause)  # before one of theirs that drops lines
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch. What fails is lost: the exporter has tried again by itself."""
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the next batch is tried
+            result, self._cause.seen = SpanExportResult.FAILURE, type(error).__name__
+        if result is SpanExportResult.SUCCESS:
+            self.failures = 0
+        else:
+            self.failures += 1
+            self.losses.failed_spans += len(spans)
+            self.losses.cause = self._cause.seen or "unknown"
+        self.done += len(spans)
+        self._cause.seen = ""
+        self.losses.tell()
+        if self.failures:
+            self.is_stopping.wait(rest_after(self.failures, self._rest_s))
+        return result
+
+    def shutdown(self) -> None:
+        """End the exporter."""
+        self._exporter.shutdown()
+
+    def close(self, taken: int) -> None:
+        """Count what was not sent as lost, and let go of the exporters' loggers."""
+        if unsent := taken - self.done:
+            self.losses.failed_spans += unsent
+            self.losses.cause = "no time left"
+        self.losses.tell(is_last=True)
+        for name in _EXPORTER_LOGGERS:
+            logging.getLogger(name).removeFilter(self._cause)
+
+
+# The exporter logs some by their number, and some by their name.
+_HTTP_STATUSES = {key: status.value for status in HTTPStatus for key in (status.value, status.phrase)}
+
+
+class _Cause(logging.Filter):
+    """Takes the cause of a failure from the exporter's log line, and lets no line through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep a gRPC code's name, an HTTP status or an exception's type: nothing that a collector words."""
+        for value in record.args if isinstance(record.args, tuple) else ():
+            if type(value).__name__ == "StatusCode":
+                self.seen = str(getattr(value, "name", ""))
+            elif isinstance(value, Exception):
+                self.seen = type(value).__name__
+            elif isinstance(value, int | str) and value in _HTTP_STATUSES:
+                self.seen = f"HTTP {_HTTP_STATUSES[value]}"
+        return False

@@ -1,6 +1,7 @@
 """One Jaeger for all, the callers of each language built once, and a sidecar's process for each test."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -51,6 +52,8 @@ def serve(jaeger: Jaeger, vendor: Simulator, tmp_path: Path) -> Serve:
         }
         async with serve_process(config, environment) as process:
             yield (await process.wait_for("serving"))["grpc"]
+            process.send_signal(signal.SIGTERM)  # it sends the spans that it still has
+            assert await process.wait() == 0
 
     return run
 

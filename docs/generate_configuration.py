@@ -64,6 +64,8 @@ def _rows(record: records.StructType, path: list[str], prefix: str) -> Iterator[
 
 
 def _default(field: records.Field) -> str:
+    if field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT:
+        return "unset"
     value: Any = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if value is None:
         return "none"

@@ -79,7 +79,7 @@ class Sidecar:
         for tls in server.tls:
             self.metrics.certificate_expiry.labels(tls.listener).set_function(partial(_expires_at, tls))
             self.metrics.certificate_stale.labels(tls.listener).set_function(partial(_is_stale, tls.files))
-        status = partial(_status, health, delivery, secrets)
+        status = partial(_status, health, delivery, secrets, server.tls)
         admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready, status=status)
         stack.push_async_callback(health.stop)
         stack.push_async_callback(admin.stop)
@@ -137,12 +137,19 @@ def _expires_at(tls: ListenerTls) -> float:
     return tls.expires_at
 
 
-def _status(health: HealthServer, delivery: Delivery, secrets: Sequence[WatchedSecret]) -> dict[str, object]:
+def _status(
+    health: HealthServer, delivery: Delivery, secrets: Sequence[WatchedSecret], tls: Sequence[ListenerTls]
+) -> dict[str, object]:
     """Return what an operator asks first, as plain data: nothing of a push, and no secret."""
     apps = delivery.status()
     for secret in secrets:
-        apps[secret.app]["secret"] = "stale" if secret.is_stale else "fresh"
-    return {"version": __version__, "is_ready": health.is_ready, "apps": apps}
+        apps[secret.app]["secret"] = _state(secret)
+    certificates = {each.listener: _state(each.files) for each in tls}
+    return {"version": __version__, "is_ready": health.is_ready, "apps": apps, "certificates": certificates}
+
+
+def _state(watched: Watched[Any]) -> str:
+    return "stale" if watched.is_stale else "fresh"
 
 
 async def prove_addresses(config: Config) -> dict[str, str | None]:

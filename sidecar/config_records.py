@@ -121,22 +121,27 @@ class CallerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A caller, by its certificate or its socket. Where any is given, all others are refused."""
 
     san: Annotated[
-        list[str],
+        list[Annotated[str, Meta(min_length=1)]],
         Meta(
-            description="Subject alternative names of its certificate, any of which names it, such as "
-            "`spiffe://example.org/orders` or `orders.example.org`. Needs a listener with `tls.client_ca_file`."
+            description="Subject alternative names of its certificate, any of which names it: a URI such as "
+            "`spiffe://example.org/orders`, a DNS name, or an IP address. Needs a listener with `tls.client_ca_file`."
         ),
     ] = []
     listener: Annotated[
         str | None,
-        Meta(description="Or the listener that is for it alone: a key of `listeners` with a unix socket."),
+        Meta(
+            description="Without `san`: the listener that is for it alone, a unix socket. With it: the only listener "
+            "on which its certificate counts."
+        ),
     ] = None
-    apps: Annotated[list[str] | None, Meta(description="The apps that it may use. Unset: all.")] = None
+    apps: Annotated[list[str] | msgspec.UnsetType, Meta(description="The apps that it may use. Unset: all.")] = (
+        msgspec.UNSET
+    )
     rate: Annotated[
         str | None,
         Meta(
-            description="Calls that it may make, such as `100/second`; beyond it QUOTA_EXCEEDED at once, with the time "
-            "to wait. Each sidecar counts alone. Unset: no limit."
+            description="Calls that it may make, such as `100/second`: so many at once, and refilled evenly; beyond it "
+            "QUOTA_EXCEEDED with the time to wait. Each sidecar counts alone. Unset: no limit."
         ),
     ] = None
 
@@ -364,7 +369,11 @@ class SecretsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the files of secrets are watched."""
 
     reload_interval_s: Annotated[
-        Seconds, Meta(description="How often the apps' `secret_key_file` are looked at for a change, in seconds.")
+        Seconds,
+        Meta(
+            description="How often the apps' `secret_key_file` and the listeners' certificates are looked at for a "
+            "change, in seconds."
+        ),
     ] = 10.0
 
 

@@ -96,6 +96,7 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--ca-file", metavar="PEM", help="connect with TLS, and trust these authorities")
     group.add_argument("--cert-file", metavar="PEM", help="with --ca-file: show this certificate (mutual TLS) ...")
     group.add_argument("--key-file", metavar="PEM", help="... whose key is here")
+    group.add_argument("--server-name", metavar="NAME", help="with --ca-file: the host name that its certificate has")
     group.add_argument("--timeout", type=read_timeout, default=30.0, metavar="SECONDS", help="deadline (default 30)")
     group.add_argument(
         "--request-id", metavar="ID", help="make the call safe to repeat: the same id is pushed at most once"
@@ -197,7 +198,8 @@ async def _push(args: argparse.Namespace, request: Any, credentials: Any, progre
 
     trace_id = secrets.token_hex(16) if args.trace else ""
     metadata = ((TRACE_KEY, "1"), ("traceparent", f"00-{trace_id}-{secrets.token_hex(8)}-01")) if trace_id else ()
-    async with connect_async(args.target, credentials=credentials) as channel:
+    options = {"grpc.ssl_target_name_override": args.server_name} if args.server_name else {}
+    async with connect_async(args.target, credentials=credentials, options=options) as channel:
         # Without a connection nothing is sent: here that is known, and from the call it would be "maybe".
         try:
             async with asyncio.timeout(min(args.timeout, _CONNECT_TIMEOUT_S)):

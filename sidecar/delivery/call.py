@@ -68,9 +68,9 @@ class Call:
 
         Raises `CallerNotAllowed`.
         """
+        self.app = app
         if not self.may_use(app):
             raise CallerNotAllowed(f"app: the caller {self.caller} may not use it")
-        self.app = app
 
     async def before_first_byte(self) -> None:
         """Do what must be done before the first byte of every attempt; when it fails, nothing may be sent.

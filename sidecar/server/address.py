@@ -9,6 +9,7 @@ from sidecar.config import Config, ConfigError, ListenerConfig
 
 UNIX_PREFIX = "unix:"
 MAX_PORT = 65535
+MAX_GROUP = 2**32 - 1
 # The name of the listener of `server.listen`, beside those of `listeners`.
 DEFAULT_LISTENER = "default"
 
@@ -45,10 +46,13 @@ def check_addresses(config: Config) -> None:
         # gRPC reads it as a URI, and would take a percent sign for an escape.
         elif listener.listen == UNIX_PREFIX or "%" in listener.listen:
             raise ConfigError(f"{key}: must be unix:/path, without %, not {listener.listen!r}")
+        _check_group(f"{key_of(name)}.socket_group", listener.socket_group)
     split_host_port("health.listen", config.health.listen)
     split_host_port("admin.listen", config.admin.listen)
     taken: dict[str, str] = {}
-    for key, address in _listeners(config):
+    for key, listen in _listeners(config):
+        # A socket may be written in many ways, and the last one who binds it has it.
+        address = os.path.realpath(path_of(listen)) if listen.startswith(UNIX_PREFIX) else listen
         if address in taken and not address.endswith(":0"):
             raise ConfigError(f"{key}: is the same address as {taken[address]}")
         taken[address] = key
@@ -62,9 +66,14 @@ def probe_addresses(config: Config) -> None:
     callers_keys = {f"{key_of(name)}.listen" for name in listeners_of(config)}
     for key, address in _listeners(config):
         if address.startswith(UNIX_PREFIX):
-            _probe_unix(key, address)
+            probe_unix(key, address)
         elif not (key in callers_keys and config.server.so_reuseport):
             _probe_tcp(key, address)
+
+
+def path_of(address: str) -> str:
+    """Return the path of a unix socket's address."""
+    return address.removeprefix(UNIX_PREFIX)
 
 
 def with_port(address: str, port: int) -> str:
@@ -84,6 +93,15 @@ def listeners_of(config: Config) -> Mapping[str, ListenerConfig]:
 def key_of(listener: str) -> str:
     """Return the key of a listener in the configuration."""
     return "server" if listener == DEFAULT_LISTENER else f"listeners.{listener}"
+
+
+def _check_group(key: str, group: str | None) -> None:
+    """Check a group that is given by its number; whether there is one of a name is seen when it is needed."""
+    if group is None or not group.isdecimal():
+        return
+    # The last number means "leave it as it is".
+    if not group.isascii() or int(group) >= MAX_GROUP:
+        raise ConfigError(f"{key}: must be a group's name, or a number below {MAX_GROUP}")
 
 
 def _listeners(config: Config) -> tuple[tuple[str, str], ...]:
@@ -108,13 +126,15 @@ def _probe_tcp(key: str, address: str) -> None:
         raise _bind_error(key, address, "no such host") from None
 
 
-def _probe_unix(key: str, address: str) -> None:
+def probe_unix(key: str, address: str) -> None:
     """Check a socket's path.
 
     A socket file that nobody serves any more is no obstacle: gRPC replaces it. One that is served is: gRPC would take
     it away from the other process without a word.
+
+    Raises `BindError`.
     """
-    path = address.removeprefix(UNIX_PREFIX)
+    path = path_of(address)
     folder = os.path.dirname(path) or "."  # noqa: PTH120  # a plain string, as gRPC takes it
     if not os.access(folder, os.W_OK | os.X_OK):
         raise _bind_error(key, address, "its directory is not there, or not writable")
@@ -125,8 +145,10 @@ def _probe_unix(key: str, address: str) -> None:
             client.connect(path)
         except BlockingIOError:
             pass
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             return
+        except OSError as error:
+            raise _bind_error(key, address, error.strerror or "it cannot be looked at") from None
     raise _bind_error(key, address, "it is served by another process")
 
 

@@ -3,30 +3,39 @@
 gRPC shows no credentials of the process behind a unix socket, so a socket names a caller only if it is for him alone.
 """
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 import grpc
+import msgspec
 
 from sidecar.config import CallerConfig, Config, ConfigError
 from sidecar.delivery.call import Call
-from sidecar.delivery.quota import Limiter, Quota, read_quotas
+from sidecar.delivery.quota import read_quotas
 from sidecar.errors import CallerNotAllowed, QuotaExceeded
-from sidecar.server.address import DEFAULT_LISTENER, UNIX_PREFIX, listeners_of
+from sidecar.server.address import UNIX_PREFIX, listeners_of
+from sidecar.server.rate import Rate
 
 # gRPC's names of what it found in a certificate.
-_SAN = "x509_subject_alternative_name"
+_URI, _DNS, _IP = "peer_uri", "peer_dns", "peer_ip"
+_PEM = "x509_pem_cert"
 _RATE = "calls"
 
 Context = grpc.aio.ServicerContext[Any, Any]
+# A kind of name and the name; and, if it counts there alone, the listener.
+_San = tuple[str, str]
+_Identity = tuple[_San | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
     name: str
     apps: frozenset[str] | None
-    rate: Quota | None
+    rate: Rate | None
 
 
 def check_callers(config: Config) -> None:
@@ -34,41 +43,50 @@ def check_callers(config: Config) -> None:
 
     Raises `ConfigError` naming the key.
     """
-    listeners = listeners_of(config)
-    has_mutual_tls = any(listener.tls.client_ca_file is not None for listener in listeners.values())
-    taken: dict[str, str] = {}
+    taken: dict[_Identity, str] = {}
     for name, caller in config.callers.items():
-        key = f"callers.{name}"
-        if bool(caller.san) == (caller.listener is not None):
-            raise ConfigError(f"{key}: exactly one of san and listener says who it is")
-        if caller.san and not has_mutual_tls:
-            raise ConfigError(f"{key}.san: needs a listener with tls.client_ca_file")
-        if caller.listener is not None:
-            if caller.listener not in listeners:
-                raise ConfigError(f"{key}.listener: {caller.listener} is no listener: they are {_list(listeners)}")
-            if not listeners[caller.listener].listen.startswith(UNIX_PREFIX):
-                raise ConfigError(f"{key}.listener: {caller.listener} is no unix socket, so anybody may reach it")
-        for identity in [*caller.san, *([f"listener {caller.listener}"] if caller.listener else [])]:
-            if identity in taken:
-                raise ConfigError(f"{key}: {identity} names {taken[identity]} already")
-            taken[identity] = name
-        if unknown := [app for app in caller.apps or () if app not in config.apps]:
-            raise ConfigError(f"{key}.apps: {unknown[0]} is no app: they are {_list(config.apps)}")
+        _check_identity(config, name, caller)
+        for identity in _identities(caller):
+            if taken.setdefault(identity, name) != name:
+                what = identity[0][1] if identity[0] else f"the listener {identity[1]}"
+                raise ConfigError(f"callers.{name}: {what} names {taken[identity]} already")
+        apps = _apps_of(caller)
+        if unknown := sorted(apps - config.apps.keys()) if apps is not None else []:
+            raise ConfigError(f"callers.{name}.apps: {unknown[0]} is no app: they are {_list(config.apps)}")
         _rate_of(name, caller)
+
+
+def _check_identity(config: Config, name: str, caller: CallerConfig) -> None:
+    listeners = listeners_of(config)
+    if not caller.san and caller.listener is None:
+        raise ConfigError(f"callers.{name}: san or listener must say who it is")
+    if caller.listener is not None and caller.listener not in listeners:
+        raise ConfigError(f"callers.{name}.listener: {caller.listener} is no listener: they are {_list(listeners)}")
+    if caller.san:
+        meant = [caller.listener] if caller.listener else listeners
+        if all(listeners[listener].tls.client_ca_file is None for listener in meant):
+            raise ConfigError(f"callers.{name}.san: needs a listener with tls.client_ca_file")
+    elif caller.listener and not listeners[caller.listener].listen.startswith(UNIX_PREFIX):
+        raise ConfigError(f"callers.{name}.listener: {caller.listener} is no unix socket, so anybody may reach it")
 
 
 class Callers:
     """Names the caller of each call, and lets it use what it may. With nobody configured, anybody may use all."""
 
-    def __init__(self, config: Mapping[str, CallerConfig]) -> None:
-        self._by_san: dict[str, _Caller] = {}
-        self._by_listener: dict[str, _Caller] = {}
-        self._limiter = Limiter()
+    def __init__(
+        self,
+        config: Mapping[str, CallerConfig],
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall_clock = wall_clock
+        self._callers: dict[_Identity, _Caller] = {}
         for name, caller in config.items():
-            known = _Caller(name, None if caller.apps is None else frozenset(caller.apps), _rate_of(name, caller))
-            self._by_san |= dict.fromkeys(caller.san, known)
-            if caller.listener is not None:
-                self._by_listener[caller.listener] = known
+            limit = _rate_of(name, caller)
+            rate = None if limit is None else Rate(*limit, clock)
+            self._callers |= dict.fromkeys(_identities(caller), _Caller(name, _apps_of(caller), rate))
+        self._has_san = any(san is not None for san, _ in self._callers)
         self.is_open = not config
 
     async def admit(self, call: Call, context: Context, listener: str) -> None:
@@ -76,35 +94,77 @@ class Callers:
 
         Raises `CallerNotAllowed` for one that nobody has named, and `QuotaExceeded` with the time to wait.
         """
-        caller = self._by_listener.get(listener) or self._by_certificate(context)
+        caller = self._by_certificate(context, listener) or self._callers.get((None, listener))
         if caller is None:
             raise CallerNotAllowed(
-                "the caller is not known: no entry of callers names its certificate or its socket"
-                if listener == DEFAULT_LISTENER
-                else f"the caller is not known: no entry of callers names its certificate or the listener {listener}"
+                f"the caller is not known: no entry of callers names its certificate, or the listener {listener}"
             )
         call.caller, call.allowed_apps = caller.name, caller.apps
-        if caller.rate is not None and (wait_s := await self._limiter.take(caller.rate, caller.name)) > 0:
+        if caller.rate is not None and (wait_s := caller.rate.take()) > 0:
             raise QuotaExceeded(
                 "nothing was sent: the caller's rate is used up", subject=f"caller:{caller.name}", retry_after_s=wait_s
             )
 
-    def _by_certificate(self, context: Context) -> _Caller | None:
-        if not self._by_san:
+    def _by_certificate(self, context: Context, listener: str) -> _Caller | None:
+        if not self._has_san:
             return None
-        names: Iterable[bytes] = context.auth_context().get(_SAN, ())
-        found = (self._by_san.get(name.decode("utf-8", "replace")) for name in names)
-        return next((caller for caller in found if caller is not None), None)
+        shown: Mapping[str, Iterable[bytes]] = context.auth_context()
+        for san in _sans(shown):
+            caller = self._callers.get((san, listener)) or self._callers.get((san, None))
+            if caller is not None:
+                # gRPC looks at it when a connection is made; not later, and not when a TLS session is taken up again.
+                if _expires_at(next(iter(shown[_PEM]))) <= self._wall_clock():
+                    raise CallerNotAllowed("the caller's certificate has expired")
+                return caller
+        return None
 
 
-def _rate_of(name: str, caller: CallerConfig) -> Quota | None:
+def _sans(shown: Mapping[str, Iterable[bytes]]) -> Iterator[_San]:
+    """Yield the names of a certificate, each with its kind; a certificate of SPIFFE has exactly one URI."""
+    if len(uris := list(shown.get(_URI, ()))) == 1:
+        yield _URI, uris[0].decode("utf-8", "replace")
+    for name in shown.get(_DNS, ()):
+        yield _DNS, name.decode("utf-8", "replace").lower()
+    for name in shown.get(_IP, ()):
+        yield _IP, name.decode("utf-8", "replace")
+
+
+def _san(text: str) -> _San:
+    """Return the kind and the name that a text of the configuration means."""
+    if "://" in text:
+        return _URI, text
+    try:
+        return _IP, str(ip_address(text))
+    except ValueError:
+        return _DNS, text.lower()
+
+
+@lru_cache(maxsize=1024)
+def _expires_at(pem: bytes) -> float:
+    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  # only callers with certificates need it
+
+    return load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+
+
+def _identities(caller: CallerConfig) -> list[_Identity]:
+    if not caller.san:
+        return [(None, caller.listener)]
+    return [(_san(text), caller.listener) for text in caller.san]
+
+
+def _apps_of(caller: CallerConfig) -> frozenset[str] | None:
+    return None if caller.apps is msgspec.UNSET else frozenset(caller.apps)
+
+
+def _rate_of(name: str, caller: CallerConfig) -> tuple[int, float] | None:
+    """Return the calls of a rate, and in what time, in seconds."""
     if caller.rate is None:
         return None
     try:
         (rate,) = read_quotas({_RATE: caller.rate}, (_RATE,))
     except ValueError as error:
         raise ConfigError(f"callers.{name}.rate: {str(error).partition(': ')[2]}") from None
-    return rate
+    return rate.limit.amount, float(rate.limit.get_expiry())
 
 
 def _list(names: Iterable[str]) -> str:

@@ -1,22 +1,22 @@
 """One listener for callers: a gRPC server of its own, since gRPC does not tell through which address a call came."""
 
 import asyncio
+import grp
 import ipaddress
 import logging
 import os
-import shutil
 from pathlib import Path
 
 import grpc
 
 from sidecar.config import ListenerConfig
 from sidecar.server.activity import Activity
-from sidecar.server.address import UNIX_PREFIX, BindError, split_host_port, with_port
+from sidecar.server.address import UNIX_PREFIX, BindError, path_of, probe_unix, split_host_port, with_port
 from sidecar.server.tls import ListenerTls
 
 # After the last call, how long its answer may take to reach a peer before the stop goes on.
 LINGER_S = 1.0
-# Nobody may connect to a socket before it has its group and mode.
+# Nobody may connect to a socket before it has its group.
 _PRIVATE_UMASK = 0o177
 
 
@@ -51,38 +51,46 @@ class Listener:
         Raises `BindError` when the address cannot be bound.
         """
         listen = self._config.listen
-        is_socket = listen.startswith(UNIX_PREFIX)
-        umask = os.umask(_PRIVATE_UMASK) if is_socket else None
-        try:
-            if self._tls is None:
-                port = self._server.add_insecure_port(listen)
-            else:
-                port = self._server.add_secure_port(listen, self._tls.credentials)
-        except RuntimeError as error:
-            raise BindError(f"{self._key}.listen: {listen} cannot be bound: {error}") from None
-        finally:
-            if umask is not None:
-                os.umask(umask)
-        if is_socket:
-            self._open(Path(listen.removeprefix(UNIX_PREFIX)))
-        elif self._tls is None and not _is_loopback(split_host_port(self._key, listen)[0]):
-            _log.warning("callers beyond this machine reach it without TLS", extra={"listen": listen})
-        self.address = with_port(listen, port)
+        if listen.startswith(UNIX_PREFIX):
+            self._bind_socket(Path(path_of(listen)))
+        else:
+            port = self._bind()
+            if self._tls is None and not _is_loopback(split_host_port(self._key, listen)[0]):
+                _log.warning("callers beyond this machine reach it without TLS", extra={"listen": listen})
+            self.address = with_port(listen, port)
         await self._server.start()
 
-    def _open(self, path: Path) -> None:
-        """Give a socket its group and its mode: the application runs as another user than the sidecar."""
-        group = self._config.socket_group
+    def _bind(self) -> int:
+        listen = self._config.listen
+        try:
+            if self._tls is None:
+                return self._server.add_insecure_port(listen)
+            return self._server.add_secure_port(listen, self._tls.credentials)
+        except RuntimeError as error:
+            raise BindError(f"{self._key}.listen: {listen} cannot be bound: {error}") from None
+
+    def _bind_socket(self, path: Path) -> None:
+        """Bind a socket with its group and mode: the application runs as another user than the sidecar."""
+        group, mode = self._config.socket_group, int(self._config.socket_mode, 8)
+        # Once more: another listener of this process may have it by now.
+        probe_unix(f"{self._key}.listen", self._config.listen)
+        umask = os.umask(~mode & 0o777 if group is None else _PRIVATE_UMASK)
+        try:
+            self._bind()
+        finally:
+            os.umask(umask)
         if group is not None:
-            try:
-                shutil.chown(path, group=int(group) if group.isdecimal() else group)
-            except (LookupError, OSError) as error:
-                path.unlink()
-                why = error.strerror if isinstance(error, OSError) else "no such group"
-                raise BindError(
-                    f"{self._key}.socket_group: {path} cannot be given to the group {group}: {why}"
-                ) from None
-        path.chmod(int(self._config.socket_mode, 8))
+            self._give_to(group, path, mode)
+
+    def _give_to(self, group: str, path: Path, mode: int) -> None:
+        try:
+            number = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+            os.chown(path, -1, number, follow_symlinks=False)
+            path.chmod(mode)
+        except (KeyError, OSError) as error:
+            path.unlink(missing_ok=True)
+            why = error.strerror if isinstance(error, OSError) else "no such group"
+            raise BindError(f"{self._key}.socket_group: {path} cannot be given to the group {group}: {why}") from None
 
     async def stop(self, grace_s: float) -> None:
         """Close the address at once, tell clients to go elsewhere, and let calls end within the grace.

@@ -39,6 +39,17 @@ async def test_push_goes_out_with_the_certificate_that_is_asked_for(
     assert (code, "no sidecar answers at" in said) == (1, True)
 
 
+async def test_push_goes_out_by_a_socket_with_tls(start_sidecar: StartSidecar, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    leaf = authority.leaf("push.example")
+    tls = {"cert_file": str(leaf.cert_file), "key_file": str(leaf.key_file)}
+    running = await start_sidecar(server={"listen": f"unix:{tmp_path / 'push.sock'}", "tls": tls})
+    push = [*PUSH, "--target", running.sidecar.grpc_address, "--ca-file", authority.ca_file]
+    assert (await run(*push, "--server-name", "push.example"))[0] == 0
+    code, said = await run(*push, "--timeout", "2")
+    assert (code, "no sidecar answers at" in said) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

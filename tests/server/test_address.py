@@ -1,12 +1,20 @@
 """Addresses as the configuration writes them."""
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
 from sidecar.config import Config, ConfigError, load
-from sidecar.server.address import BindError, check_addresses, probe_addresses, split_host_port, with_port
+from sidecar.server.address import (
+    BindError,
+    check_addresses,
+    probe_addresses,
+    probe_unix,
+    split_host_port,
+    with_port,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,23 @@ def config(tmp_path: Path, **listen: str) -> Config:
     return load(
         file, {f"PUSH_SIDECAR_{key.upper()}__LISTEN": f"'{value}'" for key, value in addresses.items()} | {"KEY": "s"}
     )
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody who may not connect")
+def test_socket_that_may_not_be_looked_at_is_no_stale_one(tmp_path: Path) -> None:
+    """GRPC would take it away from whoever serves it."""
+    path = Path("/tmp") / f"push-sidecar-{os.getpid()}.sock"  # noqa: S108  # pytest's folders are for their owner alone
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(path))
+        path.chmod(0o600)
+        served.listen()
+        try:
+            os.seteuid(65534)
+            with pytest.raises(BindError, match="cannot be bound: Permission denied"):
+                probe_unix("server.listen", f"unix:{path}")
+        finally:
+            os.seteuid(0)
+            path.unlink()
 
 
 def test_unix_address_is_free_unless_somebody_serves_it(tmp_path: Path) -> None:

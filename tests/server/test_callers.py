@@ -1,5 +1,7 @@
 """Who calls, by certificate or by socket; which apps he may use, at what rate; and whose request ids are whose."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography import x509
 from google.rpc import error_details_pb2
 
 from pushsidecar.xg.v1 import PushRequest
@@ -96,7 +99,7 @@ async def test_rate_of_a_caller_is_his_alone_and_tells_how_long_to_wait(
 ) -> None:
     running = await start_sidecar(
         listeners=sockets,
-        callers={"orders": {"listener": "orders", "rate": "2/hour"}, "billing": {"listener": "billing"}},
+        callers={name: {"listener": name, "rate": "2/hour"} for name in ("orders", "billing")},
     )
     async with at(running, "orders") as orders, at(running, "billing") as billing:
         for _ in range(2):
@@ -108,7 +111,7 @@ async def test_rate_of_a_caller_is_his_alone_and_tells_how_long_to_wait(
         assert refused.status.details[1].Unpack(retry)
         assert refused.status.details[2].Unpack(quota)
         assert [violation.subject for violation in quota.violations] == ["caller:orders"]
-        assert 3500 < retry.retry_delay.ToSeconds() <= 3600
+        assert 1700 < retry.retry_delay.ToSeconds() <= 1800
         await billing.Push(android(), timeout=10)
     assert vendor.received == 3
 
@@ -127,13 +130,40 @@ async def test_request_ids_of_two_callers_are_two(
     assert vendor.received == 2
 
 
+class Mutual:
+    """Sidecars with mutual TLS, and the authority of everybody."""
+
+    def __init__(self, start: StartSidecar, directory: Path) -> None:
+        self._start = start
+        self.authority = Authority(directory)
+        leaf = self.authority.leaf()
+        self.tls = {
+            "cert_file": str(leaf.cert_file),
+            "key_file": str(leaf.key_file),
+            "client_ca_file": str(self.authority.ca_file),
+        }
+
+    async def start(self, **sections: Any) -> Running:
+        return await self._start(server={"listen": "127.0.0.1:0", "tls": self.tls}, **sections)
+
+
+@pytest.fixture
+def mutual(start_sidecar: StartSidecar, tmp_path: Path) -> Mutual:
+    return Mutual(start_sidecar, tmp_path)
+
+
 @asynccontextmanager
-async def with_certificate(running: Running, authority: Authority, leaf: Leaf) -> AsyncIterator[PushServiceStub]:
+async def with_certificate(
+    running: Running, authority: Authority, leaf: Leaf, *, listener: str = "default"
+) -> AsyncIterator[PushServiceStub]:
     credentials = grpc.ssl_channel_credentials(
         authority.ca_file.read_bytes(), leaf.key_file.read_bytes(), leaf.cert_file.read_bytes()
     )
-    options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
-    async with grpc.aio.secure_channel(running.sidecar.grpc_address, credentials, options) as channel:
+    address = running.sidecar.grpc_addresses[listener]
+    # A socket's path is no host name.
+    name = [("grpc.ssl_target_name_override", "localhost")] if address.startswith("unix:") else []
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), *name]
+    async with grpc.aio.secure_channel(address, credentials, options) as channel:
         yield PushServiceStub(channel)
 
 
@@ -165,9 +195,108 @@ async def test_certificate_names_the_caller_by_any_of_its_names(
     assert vendor.received == len(known)
 
 
+def dns(name: str) -> x509.GeneralName:
+    return x509.DNSName(name)
+
+
+URI = x509.UniformResourceIdentifier
+# Names of another kind that read like a caller's, or more than one of a kind of which there may be one.
+PRETENDERS: dict[str, list[x509.GeneralName]] = {
+    "dns-for-uri": [dns("spiffe://example/orders")],
+    "email-for-uri": [x509.RFC822Name("spiffe://example/orders")],
+    "email-for-dns": [x509.RFC822Name("billing.example")],
+    "uri-for-dns": [URI("billing.example")],
+    "dns-for-ip": [dns("10.1.2.3")],
+    "two-uris": [URI("spiffe://example/other"), URI("spiffe://example/orders")],
+}
+
+
+@pytest.mark.parametrize("names", PRETENDERS.values(), ids=PRETENDERS)
+async def test_name_of_another_kind_is_nobodys(mutual: Mutual, names: list[x509.GeneralName]) -> None:
+    running = await mutual.start(callers={"any": {"san": ["spiffe://example/orders", "billing.example", "10.1.2.3"]}})
+    async with with_certificate(running, mutual.authority, mutual.authority.leaf(*names)) as stub:
+        assert (await failure(stub)).reason == "CALLER_NOT_ALLOWED"
+    for name in ("spiffe://example/orders", "Billing.Example", "10.1.2.3"):
+        async with with_certificate(running, mutual.authority, mutual.authority.leaf(name)) as stub:
+            assert (await stub.Push(android(), timeout=10)).attempts == 1
+
+
+async def test_certificate_counts_only_on_the_listener_that_is_named(mutual: Mutual, tmp_path: Path) -> None:
+    (tmp_path / "partner").mkdir()
+    partner = Authority(tmp_path / "partner")
+    listeners = {"partner": {"listen": "127.0.0.1:0", "tls": {**mutual.tls, "client_ca_file": str(partner.ca_file)}}}
+    running = await mutual.start(
+        listeners=listeners, callers={"billing": {"san": ["billing.example"], "listener": "default"}}
+    )
+    own, theirs = mutual.authority.leaf("billing.example"), partner.leaf("billing.example")
+    async with with_certificate(running, mutual.authority, own) as stub:
+        assert (await stub.Push(android(), timeout=10)).attempts == 1
+    async with with_certificate(running, mutual.authority, theirs, listener="partner") as stub:
+        assert (await failure(stub)).reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_certificate_that_expires_ends_what_its_connection_may(mutual: Mutual) -> None:
+    """GRPC looks at it when a connection is made, and not when a TLS session is taken up again."""
+    running = await mutual.start(callers={"billing": {"san": ["billing.example"]}})
+    leaf = mutual.authority.leaf("billing.example", lives_s=2)
+    async with with_certificate(running, mutual.authority, leaf) as stub:
+        assert (await stub.Push(android(), timeout=10)).attempts == 1
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await stub.Push(android(), timeout=10)
+                except grpc.aio.AioRpcError as refused:
+                    told = failure_of(refused)
+                    break
+                await asyncio.sleep(0.05)
+    assert (told.reason, "expired" in told.message) == ("CALLER_NOT_ALLOWED", True)
+
+
+async def test_certificate_says_more_than_the_socket(mutual: Mutual, tmp_path: Path) -> None:
+    listeners = {"orders": {"listen": f"unix:{tmp_path / 'orders.sock'}", "tls": mutual.tls}}
+    running = await mutual.start(
+        apps={"news": {}},
+        listeners=listeners,
+        callers={
+            "orders": {"listener": "orders", "apps": ["shop"]},
+            "billing": {"san": ["billing.example"], "apps": ["news"]},
+        },
+    )
+    for name, app, other in (("billing.example", "news", "shop"), ("other.example", "shop", "news")):
+        leaf = mutual.authority.leaf(name)
+        async with with_certificate(running, mutual.authority, leaf, listener="orders") as stub:
+            assert (await stub.Push(android(app=app), timeout=10)).attempts == 1
+            assert (await failure(stub, android(app=other))).reason == "CALLER_NOT_ALLOWED"
+
+
+async def test_caller_without_apps_may_use_none(start_sidecar: StartSidecar, sockets: Mapping[str, Any]) -> None:
+    running = await start_sidecar(listeners=sockets, callers={"orders": {"listener": "orders", "apps": []}})
+    async with at(running, "orders") as orders:
+        assert (await failure(orders, android(app="shop"))).reason == "CALLER_NOT_ALLOWED"
+        assert (await failure(orders)).reason == "UNKNOWN_APP"
+
+
+async def test_refusal_names_caller_and_app_to_the_operator(
+    start_sidecar: StartSidecar, sockets: Mapping[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start_sidecar(apps={"news": {}}, listeners=sockets, callers={
+        "orders": {"listener": "orders", "apps": ["shop"]},
+    })  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        async with at(running, "orders") as orders:
+            await failure(orders, android(app="news"))
+    (line,) = [record for record in caplog.records if record.message == "push failed"]
+    assert (line.caller, line.app, line.reason) == ("orders", "news", "CALLER_NOT_ALLOWED")
+    metrics = running.sidecar.metrics.exposition().decode()
+    assert 'push_sidecar_pushes_total{app="news",audience="token",provider="xg",reason="CALLER_NOT_ALLOWED"' in metrics
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "nothing": ({"a": {}}, "callers.a: exactly one of san and listener says who it is"),
-    "both": ({"a": {"san": ["x"], "listener": "orders"}}, "callers.a: exactly one of san and listener says who it is"),
+    "nothing": ({"a": {}}, "callers.a: san or listener must say who it is"),
+    "no-mutual-tls-there": (
+        {"a": {"san": ["x"], "listener": "orders"}},
+        "callers.a.san: needs a listener with tls.client_ca_file",
+    ),
     "no-mutual-tls": ({"a": {"san": ["x"]}}, "callers.a.san: needs a listener with tls.client_ca_file"),
     "no-such-listener": (
         {"a": {"listener": "web"}},
@@ -176,7 +305,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "tcp": ({"a": {"listener": "default"}}, "callers.a.listener: default is no unix socket, so anybody may reach it"),
     "twice": (
         {"a": {"listener": "orders"}, "b": {"listener": "orders"}},
-        "callers.b: listener orders names a already",
+        "callers.b: the listener orders names a already",
     ),
     "no-such-app": (
         {"a": {"listener": "orders", "apps": ["shop", "news"]}},

@@ -32,10 +32,34 @@ async def test_every_listener_serves_and_is_gone_at_the_end(configure: Configure
 
 
 async def test_socket_of_a_further_listener_is_for_its_group_alone(start_sidecar: StartSidecar, tmp_path: Path) -> None:
-    path, group = tmp_path / "orders.sock", grp.getgrgid(os.getgid())
-    await start_sidecar(listeners={"orders": {"listen": f"unix:{path}", "socket_group": group.gr_name}})
+    path = tmp_path / "orders.sock"
+    # Root may give it to any group, others to one of their own.
+    group = next(found for found in grp.getgrall() if os.getuid() == 0 or found.gr_gid in os.getgroups())
+    if os.getuid() == 0:
+        group = next(found for found in grp.getgrall() if found.gr_gid != os.getgid())
+    umask = os.umask(0o022)
+    try:
+        await start_sidecar(listeners={"orders": {"listen": f"unix:{path}", "socket_group": group.gr_name}})
+        assert os.umask(0o022) == 0o022, "the process's own is as it was"
+    finally:
+        os.umask(umask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert path.stat().st_gid == group.gr_gid
+
+
+async def test_socket_is_nobodys_before_it_has_its_group(
+    start_sidecar: StartSidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, modes = tmp_path / "orders.sock", []
+    real = os.chown
+
+    def chown(given: Path, *rest: int, **how: bool) -> None:
+        modes.append(stat.S_IMODE(Path(given).stat().st_mode))
+        real(given, *rest, **how)
+
+    monkeypatch.setattr(os, "chown", chown)
+    await start_sidecar(listeners={"orders": {"listen": f"unix:{path}", "socket_group": str(os.getgid())}})
+    assert modes == [0o600]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a socket to any group")
@@ -86,6 +110,18 @@ async def test_busy_address_of_a_further_listener_refuses_to_start(
         ({"orders": {"listen": "nowhere"}}, "listeners.orders.listen: must be host:port, not 'nowhere'"),
         ({"orders": {"listen": "unix:"}}, "listeners.orders.listen: must be unix:/path"),
         ({"default": {"listen": "127.0.0.1:1"}}, "listeners.default: is the name of server.listen"),
+        (
+            {"one": {"listen": "unix:/tmp/a.sock"}, "two": {"listen": "unix:///tmp/./b/../a.sock"}},
+            "listeners.two.listen: is the same address as listeners.one.listen",
+        ),
+        (
+            {"one": {"listen": "unix:/tmp/a.sock", "socket_group": "4294967295"}},
+            "listeners.one.socket_group: must be a group's name, or a number below 4294967295",
+        ),
+        (
+            {"one": {"listen": "unix:/tmp/a.sock", "socket_group": "\u0663"}},
+            "listeners.one.socket_group: must be a group's name, or a number below",
+        ),
         (
             {"one": {"listen": "unix:/run/a.sock"}, "two": {"listen": "unix:/run/a.sock"}},
             "listeners.two.listen: is the same address as listeners.one.listen",

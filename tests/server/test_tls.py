@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
 from sidecar.app import Sidecar, problems_of
 from sidecar.config import ConfigError, TlsConfig
-from sidecar.server.tls import check_tls
+from sidecar.server.tls import check_tls, read_certificates
 from sidecar.simulator import Simulator
 from tests.conftest import Configure, StartSidecar
 from tests.support.certificates import Authority, Leaf
@@ -65,6 +67,24 @@ async def test_callers_connect_with_tls_and_not_without(
     async with caller(running, vendor.ca_file) as stub:
         assert await refusal(stub) is grpc.StatusCode.UNAVAILABLE
     assert vendor.received == 1
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p384"])
+async def test_other_kinds_of_keys(start_sidecar: StartSidecar, authority: Authority, kind: str) -> None:
+    keys = {
+        "rsa": lambda: rsa.generate_private_key(65537, 2048),
+        "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    }
+    running = await start_sidecar(server={"listen": "127.0.0.1:0", "tls": tls_of(authority.leaf(key=keys[kind]()))})
+    async with caller(running, authority.ca_file) as stub:
+        assert (await stub.Push(android(), timeout=10)).attempts == 1
+
+
+def test_private_key_is_not_shown(authority: Authority) -> None:
+    leaf = authority.leaf()
+    shown = repr(read_certificates("server.tls", TlsConfig(cert_file=leaf.cert_file, key_file=leaf.key_file)))
+    assert "PRIVATE" not in shown
+    assert "BEGIN CERTIFICATE" in shown
 
 
 async def test_mutual_tls_wants_a_certificate_of_the_right_authority(
@@ -139,6 +159,24 @@ async def test_new_certificate_is_shown_without_dropping_connections(
         assert await refusal(stub) is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_new_authority_of_the_callers_alone_is_taken_over(
+    start_sidecar: StartSidecar, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "next").mkdir()
+    following, volume, server = Authority(tmp_path / "next"), Volume(tmp_path / "volume"), authority.leaf()
+    tls = volume.put(server, authority.ca_file)
+    running = await start_sidecar(server={"listen": "127.0.0.1:0", "tls": tls}, secrets={"reload_interval_s": 0.02})
+    volume.put(server, following.ca_file)
+    async with asyncio.timeout(10):
+        while True:
+            async with caller(running, authority.ca_file, following.leaf("spiffe://example/orders")) as stub:
+                try:
+                    assert (await stub.Push(android(), timeout=10)).attempts == 1
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.01)
+
+
 async def test_bad_new_certificate_leaves_the_last_good_one_and_is_alarmed(
     start_sidecar: StartSidecar, authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,9 +191,10 @@ async def test_bad_new_certificate_leaves_the_last_good_one_and_is_alarmed(
         await until_metric(running.sidecar.admin_address, stale + "1.0")
         async with caller(running, authority.ca_file, leaf) as stub:
             assert (await stub.Push(android(), timeout=10)).attempts == 1
-        volume.put(authority.leaf(), authority.ca_file)
+        volume.put(authority.leaf(lives_s=3600), authority.ca_file)
         await until_metric(running.sidecar.admin_address, stale + "0.0")
         await until(lambda: "certificate changed" in caplog.messages)
+    assert expiry(running) < time.time() + 3700, "of the new one"
     assert caplog.messages.count("certificate cannot be used, the last good one is") == 1
     assert "is not the key of the certificate" in next(
         str(record.why) for record in caplog.records if record.levelname == "ERROR"
@@ -164,13 +203,17 @@ async def test_bad_new_certificate_leaves_the_last_good_one_and_is_alarmed(
 
 async def test_end_of_the_certificate_is_a_metric(start_sidecar: StartSidecar, authority: Authority) -> None:
     running = await start_sidecar(server={"listen": "127.0.0.1:0", "tls": tls_of(authority.leaf())})
+    from_then_s = expiry(running) - (authority.ca_file.stat().st_mtime + 86400)
+    assert abs(from_then_s) < 60, "a test's certificates end a day after they were made"
+
+
+def expiry(running: Running) -> float:
     (line,) = (
         line
         for line in running.sidecar.metrics.exposition().decode().splitlines()
         if line.startswith('push_sidecar_certificate_expiry_timestamp_seconds{listener="default"}')
     )
-    from_now_s = float(line.split()[1]) - (authority.ca_file.stat().st_mtime + 86400)
-    assert abs(from_now_s) < 60, "a test's certificates end a day after they were made"
+    return float(line.split()[1])
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -182,6 +225,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "certificate-as-key": ({"key_file": "ca.pem"}, r"server\.tls\.key_file: .*ca\.pem holds no PEM that can be used"),
     "key-with-passphrase": ({"key_file": "locked.key"}, r"server\.tls\.key_file: .*locked\.key holds no PEM that can"),
     "other-key": ({"key_file": "other.key"}, r"server\.tls\.key_file: .*other\.key is not the key of the certificate"),
+    "not-yet-valid": (
+        {"cert_file": "early.pem", "key_file": "early.key"},
+        r"server\.tls\.cert_file: the certificate in .* is not valid yet",
+    ),
+    **{
+        f"key-of-{name}": (
+            {"cert_file": f"{name}.pem", "key_file": f"{name}.key"},
+            rf"server\.tls\.key_file: .*{name}\.key must be a key of RSA, P-256 or P-384",
+        )
+        for name in ("ed25519", "ed448", "secp256k1", "secp224r1", "secp521r1")
+    },
     "expired": (
         {"cert_file": "expired.pem", "key_file": "expired.key"},
         r"server\.tls\.cert_file: the certificate in .* has expired",
@@ -194,11 +248,21 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_files_that_cannot_be_used_refuse_to_start(
     tmp_path: Path, authority: Authority, changes: dict[str, Any], said: str
 ) -> None:
-    leaf, expired = authority.leaf(), authority.leaf(is_expired=True)
+    leaf = authority.leaf()
+    others = {
+        "expired": authority.leaf(is_expired=True),
+        "early": authority.leaf(lives_s=20 * 86400),
+        "ed25519": authority.leaf(key=ed25519.Ed25519PrivateKey.generate()),
+        "ed448": authority.leaf(key=ed448.Ed448PrivateKey.generate()),
+        "secp256k1": authority.leaf(key=ec.generate_private_key(ec.SECP256K1())),
+        "secp224r1": authority.leaf(key=ec.generate_private_key(ec.SECP224R1())),
+        "secp521r1": authority.leaf(key=ec.generate_private_key(ec.SECP521R1())),
+    }
+    for name, other in others.items():
+        shutil.copy(other.cert_file, tmp_path / f"{name}.pem")
+        shutil.copy(other.key_file, tmp_path / f"{name}.key")
     (tmp_path / "junk.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     shutil.copy(authority.leaf().key_file, tmp_path / "other.key")
-    shutil.copy(expired.cert_file, tmp_path / "expired.pem")
-    shutil.copy(expired.key_file, tmp_path / "expired.key")
     key = serialization.load_pem_private_key(leaf.key_file.read_bytes(), None)
     locked = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"word")

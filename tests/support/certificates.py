@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
 _DAY = dt.timedelta(days=1)
@@ -47,10 +48,21 @@ class Authority:
         context.load_cert_chain(leaf.cert_file, leaf.key_file)
         return context
 
-    def leaf(self, *names: str, is_expired: bool = False) -> Leaf:
-        """Make a certificate for `names` (host names, addresses or URIs; default: loopback) and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        end = dt.datetime.now(dt.UTC) + (-_DAY if is_expired else _DAY)
+    def leaf(
+        self,
+        *names: str | x509.GeneralName,
+        is_expired: bool = False,
+        lives_s: float | None = None,
+        key: CertificateIssuerPrivateKeyTypes | None = None,
+    ) -> Leaf:
+        """Make a certificate and its key (default: P-256).
+
+        `names` are host names, addresses or URIs as text, or names of any kind; default: loopback. It ends in
+        `lives_s` from now, and began ten days before that.
+        """
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        lives = _DAY if lives_s is None else dt.timedelta(seconds=lives_s)
+        end = dt.datetime.now(dt.UTC) + (-_DAY if is_expired else lives)
         leaf = (
             _builder(_name("push-sidecar test"), self._name, key, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -78,7 +90,9 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _alternative(name: str) -> x509.GeneralName:
+def _alternative(name: str | x509.GeneralName) -> x509.GeneralName:
+    if isinstance(name, x509.GeneralName):
+        return name
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     try:
@@ -88,7 +102,7 @@ def _alternative(name: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, end: dt.datetime
+    subject: x509.Name, issuer: x509.Name, key: CertificateIssuerPrivateKeyTypes, end: dt.datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

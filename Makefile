@@ -39,10 +39,10 @@ check: lint type proto $(READY) ## all that a change must pass: format, lint, ty
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 
-lint: $(READY) ## formats and lint rules of Python, the Dockerfile and shell scripts
+lint: $(READY) ## formats and lint rules of Python and the Dockerfiles
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(BIN)/hadolint Dockerfile clients/go/example/traced/Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/kubernetes/example/Dockerfile clients/go/example/traced/Dockerfile
 
 type: $(READY) ## strict types
 	$(PY) -m mypy

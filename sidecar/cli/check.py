@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
     """Check; returns the exit code."""
     from rich.console import Console  # noqa: PLC0415  # `serve` imports none of it
 
-    from sidecar.app import prove_addresses  # noqa: PLC0415
-
     try:
         config = load_checked(args.config)
     except ConfigError as error:
         sys.stderr.write(f"push-sidecar: {error}\n")
         return EXIT_USAGE
+    from sidecar.app import prove_addresses  # noqa: PLC0415
+
     proofs = asyncio.run(prove_addresses(config)) if args.connect else {}
     _print(config, proofs, Console(markup=False, highlight=False))
     return EXIT_REFUSED if any(proof is not None for proof in proofs.values()) else EXIT_OK

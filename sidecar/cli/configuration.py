@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.config import Config, ConfigError, load, source_of
+from sidecar.telemetry.span_limits import check_span_limits
 
 _OF_THE_FILE = ("server.", "health.", "admin.", "log.", "apps.", "listeners.", "callers.")
 
@@ -14,7 +15,8 @@ def load_checked(path: Path | None, environment: Mapping[str, str] = os.environ)
 
     Raises `ConfigError` naming the key and the file or variable, a line for each thing that is wrong.
     """
-    from sidecar.app import problems_of  # noqa: PLC0415  # 300 ms of imports
+    check_span_limits(os.environ)
+    from sidecar.app import problems_of  # noqa: PLC0415  # 300 ms of imports, which read those limits
 
     if path is None and not any(name.startswith("PUSH_SIDECAR_") for name in environment):
         raise ConfigError("no configuration: give --config FILE (or try `serve --simulate`)")

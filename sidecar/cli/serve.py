@@ -11,6 +11,7 @@ from pathlib import Path
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
 from sidecar.config import ConfigError
+from sidecar.telemetry.span_limits import check_span_limits
 
 EPILOG = """examples:
   push-sidecar serve --simulate                          try it: no account and no configuration needed
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:
+        check_span_limits(os.environ)
         uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
     except ConfigError as error:
         sys.stderr.write(f"push-sidecar: {error}\n")

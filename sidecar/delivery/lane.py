@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from sidecar.delivery.admission import Admission
@@ -293,7 +294,7 @@ class Lane:
             raise SidecarBug(type(error).__name__, sent=Sent.MAYBE if stream.was_asked else Sent.NO) from error
         finally:
             permit.report(reached=was_reached)
-            self._vendor_duration(status).observe(time.perf_counter() - started, call.trace.exemplar)
+            self._vendor_duration(_status_label(status)).observe(time.perf_counter() - started, call.trace.exemplar)
             if span.is_recording():
                 attributes[names.CONNECTION_REUSED] = notes.is_reused
                 events = notes.events
@@ -340,6 +341,14 @@ class _Attempts:
 _SAY_NOTHING = frozenset({
     EARLY_HEADERS, "idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid",
 })  # fmt: skip
+
+
+_KNOWN_STATUSES = frozenset(HTTPStatus)
+
+
+def _status_label(status: int) -> str:
+    """Return a status as a label: as it is if it is a registered one, else by its class. The vendor chooses it."""
+    return str(status) if status in _KNOWN_STATUSES or status == 0 else f"{status // 100}xx"
 
 
 def _consume(task: "asyncio.Task[T]") -> None:

@@ -6,7 +6,6 @@ gRPC shows no credentials of the process behind a unix socket, so a socket names
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -19,6 +18,7 @@ from sidecar.delivery.quota import read_quotas
 from sidecar.errors import CallerNotAllowed, QuotaExceeded
 from sidecar.server.address import UNIX_PREFIX, listeners_of
 from sidecar.server.rate import Rate
+from sidecar.server.tls import expiry_of
 
 # gRPC's names of what it found in a certificate.
 _URI, _DNS, _IP = "peer_uri", "peer_dns", "peer_ip"
@@ -113,7 +113,7 @@ class Callers:
             caller = self._callers.get((san, listener)) or self._callers.get((san, None))
             if caller is not None:
                 # gRPC looks at it when a connection is made; not later, and not when a TLS session is taken up again.
-                if _expires_at(next(iter(shown[_PEM]))) <= self._wall_clock():
+                if expiry_of(next(iter(shown[_PEM]))) <= self._wall_clock():
                     raise CallerNotAllowed("the caller's certificate has expired")
                 return caller
         return None
@@ -137,13 +137,6 @@ def _san(text: str) -> _San:
         return _IP, str(ip_address(text))
     except ValueError:
         return _DNS, text.lower()
-
-
-@lru_cache(maxsize=1024)
-def _expires_at(pem: bytes) -> float:
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  # only callers with certificates need it
-
-    return load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
 
 
 def _identities(caller: CallerConfig) -> list[_Identity]:

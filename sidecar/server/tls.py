@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,14 @@ def read_certificates(key: str, tls: TlsConfig) -> Certificates:
     if certificates[0].not_valid_before_utc > now:
         raise ConfigError(f"{key}.cert_file: the certificate in {tls.cert_file} is not valid yet")
     return Certificates(chain, private, client_ca, expires_at)
+
+
+@lru_cache(maxsize=1024)
+def expiry_of(pem: bytes) -> float:
+    """Return when a certificate ends, in seconds since the epoch."""
+    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  # only listeners with TLS need it
+
+    return load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
 
 
 class ListenerTls:

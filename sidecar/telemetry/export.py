@@ -7,6 +7,7 @@ without a collector tries to reach none.
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -27,6 +28,12 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _DEFAULT_TIMEOUT_MS = 10_000
+_HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+_FILES = tuple(
+    f"OTEL_EXPORTER_OTLP_{signal}{kind}"
+    for signal in ("", "TRACES_")
+    for kind in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+)
 _MAX_QUEUE_SIZE = "OTEL_BSP_MAX_QUEUE_SIZE"
 _MAX_EXPORT_BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
 _SCHEDULE_DELAY = "OTEL_BSP_SCHEDULE_DELAY"
@@ -125,15 +132,25 @@ def is_on(environment: Mapping[str, str]) -> bool:
 
 
 def check_environment(environment: Mapping[str, str] = os.environ) -> None:
-    """Check the `OTEL_*` variables that we read, and build nothing.
+    """Check the `OTEL_*` variables of traces, and build nothing that stays.
 
     Raises `ConfigError`.
     """
-    if is_on(environment):
-        _protocol(environment)
-        _check_sampler(environment)
-        _timeout_s(environment)
-        _limits(environment)
+    if not is_on(environment):
+        return
+    _check_sampler(environment)
+    _limits(environment)
+    _check_endpoints(environment)
+    _check_files(environment)
+    _check_headers(environment)
+    try:
+        exporter = build_exporter(environment)
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the exporters have no exception of their own for a wrong variable
+        raise ConfigError(f"the OTEL_EXPORTER_OTLP_* variables: the exporter refuses a value: {error}") from None
+    if exporter is not None:
+        exporter.shutdown()
 
 
 def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
@@ -175,11 +192,42 @@ def _timeout_s(environment: Mapping[str, str]) -> float:
 
 def _limits(environment: Mapping[str, str]) -> Limits:
     usual = Limits()
-    return Limits(
+    limits = Limits(
         max_queue_size=_number(environment, _MAX_QUEUE_SIZE, usual.max_queue_size),
         max_export_batch_size=_number(environment, _MAX_EXPORT_BATCH_SIZE, usual.max_export_batch_size),
         schedule_delay_ms=_number(environment, _SCHEDULE_DELAY, usual.schedule_delay_ms),
     )
+    if limits.max_export_batch_size > limits.max_queue_size:
+        raise ConfigError(
+            f"{_MAX_QUEUE_SIZE}: must be at least {_MAX_EXPORT_BATCH_SIZE} ({limits.max_export_batch_size})"
+        )
+    return limits
+
+
+def _check_endpoints(environment: Mapping[str, str]) -> None:
+    """Check the addresses: one that is none would be tried for ever, without a word."""
+    is_grpc = _protocol(environment) == "grpc"
+    for name in _ENDPOINTS:
+        if not (text := environment.get(name, "").strip()):
+            continue
+        url = urlsplit(text if "://" in text or not is_grpc else f"http://{text}")
+        if url.scheme not in {"http", "https"} or not url.hostname or ("://" not in text and ":" not in text):
+            raise ConfigError(f"{name}: must be http://host:port or https://host:port, not {text!r}")
+
+
+def _check_files(environment: Mapping[str, str]) -> None:
+    for name in _FILES:
+        text = environment.get(name, "").strip()
+        if text and not os.access(text, os.R_OK):
+            raise ConfigError(f"{name}: cannot read {text}")
+
+
+def _check_headers(environment: Mapping[str, str]) -> None:
+    """Check how they are written; they may hold a secret, and are not shown."""
+    for name in _HEADERS:
+        pairs = [pair for pair in environment.get(name, "").split(",") if pair.strip()]
+        if any(not pair.partition("=")[0].strip() or "=" not in pair for pair in pairs):
+            raise ConfigError(f"{name}: must be key=value, several parted by commas")
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -1,6 +1,9 @@
 """The verb `check`: what it reports of a configuration, and of the vendors' addresses."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import yaml
 
 from sidecar.__main__ import main
 from sidecar.simulator import Simulator
+from tests.support.process import ROOT
 
 
 @pytest.fixture
@@ -162,6 +166,43 @@ def test_check_refuses_what_serve_refuses(broken: str, write: Path, capsys: pyte
     for verb in ("check", "serve"):
         assert main([verb, "--config", str(write)]) == 2
         assert "server.listen: must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100", "OTEL_BSP_MAX_QUEUE_SIZE: must be at least OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "foo", "the OTEL_EXPORTER_OTLP_* variables: the exporter refuses a value"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read /nope"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b", "OTEL_EXPORTER_OTLP_HEADERS: must be key=value"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "foo", "OTEL_EXPORTER_OTLP_ENDPOINT: must be http://host:port"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://foo:1", "OTEL_EXPORTER_OTLP_ENDPOINT: must be http://host:port"),
+    ],
+)
+def test_check_refuses_the_variables_of_traces_that_serve_refuses(
+    write: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    variable: str, value: str, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317")
+    monkeypatch.setenv(variable, value)
+    write.write_text(config(write.parent))
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(write)]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["check"], ["serve"], ["serve", "--simulate"]], ids=" ".join)
+def test_limit_of_spans_that_is_no_number_is_named(write: Path, verb: list[str]) -> None:
+    """OpenTelemetry reads it when it is imported: so in a process of its own."""
+    write.write_text(config(write.parent))
+    environment = {**os.environ, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "x"}
+    configured = [] if "--simulate" in verb else ["--config", str(write)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "sidecar", *verb, *configured],
+        env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    said = "push-sidecar: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: must be a whole number, not 'x'\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
 
 
 def test_a_ca_file_that_holds_none_is_named_with_the_file(write: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ QUERIES = [
 LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 # What Grafana puts in: everything, and a time of several scrapes.
 FILLED_IN = {"$job": ".*", "$instance": ".*", "$app": ".*", "$__rate_interval": "1m"}
-# Nothing waits for a connection while there are as many as places in flight; the others only show on a change.
+# Marks of a start, which show on a change alone.
 MAY_BE_EMPTY = re.compile(r"changes\(")
 
 

@@ -143,7 +143,8 @@ def test_unit_tests_notice_a_rule_that_is_spoilt(tmp_path: Path) -> None:
     """The alerts on rare events hang on this: `increase` alone misses the first."""
     recording, alerts = (file.read_text() for file in RULES)
     spoilt = recording.replace(
-        "(push_sidecar_pushes_total unless push_sidecar_pushes_total offset 10m)\n            or ", ""
+        "(push_sidecar_pushes_total unless last_over_time(push_sidecar_pushes_total[1h] offset 10m))\n            or ",
+        "",
     )
     assert spoilt != recording
     (tmp_path / "recording.yaml").write_text(spoilt)

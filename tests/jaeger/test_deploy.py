@@ -52,7 +52,7 @@ def test_every_variable_is_a_text_and_every_dependency_a_service() -> None:
         assert all(isinstance(word, str) for word in service.get("command", []))
 
 
-def test_its_images_build_from_files_that_the_ignore_file_lets_through() -> None:
+def test_image_of_its_caller_has_the_module_that_it_is_built_with() -> None:
     dockerfile = (ROOT / "clients" / "go" / "example" / "traced" / "Dockerfile").read_text()
     assert "WORKDIR /src/example/traced\n" in dockerfile
     # Its context is the folder of the Go client: the module that `go.mod` puts in place is in it.

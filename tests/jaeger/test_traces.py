@@ -111,7 +111,7 @@ async def test_retry_shows_each_attempt_and_the_back_off_between_them(
 
 
 async def test_wait_for_a_place_is_seen(pusher: Pusher, serve: Serve, vendor: Simulator) -> None:
-    vendor.script(Fault(kind=Kind.SLOW, latency_s=2))
+    vendor.script(Fault(kind=Kind.SLOW, latency_s=5))
     async with serve(max_in_flight=1) as target, grpc.aio.insecure_channel(target) as channel:
         first = asyncio.ensure_future(PushServiceStub(channel).Push(android(), timeout=10))
         await until(lambda: vendor.received == 1)
@@ -126,7 +126,7 @@ async def test_wait_for_a_place_is_seen(pusher: Pusher, serve: Serve, vendor: Si
 
 
 async def test_wait_for_the_quota_is_seen(pusher: Pusher, serve: Serve, vendor: Simulator) -> None:
-    vendor.script(Fault(kind=Kind.HTTP, status=429, headers={"Retry-After": "2"}))
+    vendor.script(Fault(kind=Kind.HTTP, status=429, headers={"Retry-After": "5"}))
     async with serve() as target:
         refused = await pusher.trace(await pusher.push(target, is_refused=True), 4)
         spans = await pusher.trace(await pusher.push(target), 5)

@@ -129,16 +129,22 @@ async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "said"),
     [
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
-        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"),
+        (
+            "OTEL_EXPORTER_OTLP_COMPRESSION",
+            "zip",
+            r"the OTEL_EXPORTER_OTLP_\* variables: the exporter refuses a value: ",
+        ),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1", r"OTEL_BSP_MAX_QUEUE_SIZE: must be at least OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x", r"the OTEL_\* variables: the OpenTelemetry SDK refuses a value: "),
     ],
 )
-def test_value_that_the_sdk_refuses_is_a_configuration_error(set_otel: SetOtel, name: str, value: str) -> None:
+def test_value_that_the_sdk_refuses_is_a_configuration_error(
+    set_otel: SetOtel, name: str, value: str, said: str
+) -> None:
     environment = set_otel({"OTEL_TRACES_EXPORTER": "otlp", name: value})
-    with pytest.raises(ConfigError, match=r"^the OTEL_\* variables: the OpenTelemetry SDK refuses a value: "):
+    with pytest.raises(ConfigError, match=f"^{said}"):
         build_traces(environment)
 
 

@@ -123,6 +123,18 @@ async def test_names_of_families_end_with_their_units(running: Running) -> None:
     assert {name for name, family in ours.items() if family.unit not in {"", "seconds"}} == set()
 
 
+async def test_status_that_nobody_registered_is_no_label_of_its_own(running: Running, vendor: Simulator) -> None:
+    for status in (299, 298, 418, 499, 520, 599):
+        vendor.clear_faults()
+        vendor.script(Fault(kind=Kind.HTTP, status=status))
+        await running.fail()
+    labels = {
+        sample.labels["http_response_status_code"]
+        for sample in (await scrape(running)).samples("http_client_request_duration_seconds_count")
+    }
+    assert labels == {"2xx", "418", "4xx", "5xx"}
+
+
 async def test_success_is_counted(running: Running) -> None:
     await running.push()
     await running.push()

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -63,6 +64,9 @@ async def _serve(path: Path | None) -> None:
     config = load_checked(path)
     stop = stop_signal()
     async with logging_to_stderr(config.log), Sidecar(config):
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
 
 

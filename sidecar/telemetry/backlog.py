@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 # After a first failure, and at most. A collector that refuses at once would else be asked without a pause.
 REST_S = 5.0
 MAX_REST_S = 30.0
+# So many are sent to a collector that has failed.
+PROBE_SPANS = 16
 LINE_INTERVAL_S = 60.0
 # Where the exporters log. Their lines hold what the collector said, so only the cause is taken from them.
 _EXPORTER_LOGGERS = (
@@ -41,7 +43,7 @@ class Backlog(SpanProcessor):
     """Takes ended spans from the event loop; a thread of the SDK's sends them.
 
     While it is full, calls are to be made without spans: to make them only to drop them costs as much as to send them.
-    While the collector fails, one batch is enough to be full: it is there to find out whether the collector is back.
+    While the collector fails, a few are enough to be full: they find out whether it is back.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Backlog(SpanProcessor):
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
+        self._probe_spans = min(PROBE_SPANS, limits.max_export_batch_size)
         self._sending = _Sending(exporter, rest_s, _Losses(now))
         self._batches = BatchSpanProcessor(
             self._sending,
@@ -65,8 +68,7 @@ class Backlog(SpanProcessor):
     @property
     def is_full(self) -> bool:
         """Whether the next span would be dropped."""
-        limits = self._limits
-        limit = limits.max_export_batch_size if self._sending.failures else limits.max_queue_size
+        limit = self._probe_spans if self._sending.failures else self._limits.max_queue_size
         return self._taken - self._sending.done >= limit
 
     def admits_call(self) -> bool:

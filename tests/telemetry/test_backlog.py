@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from sidecar.telemetry.backlog import LINE_INTERVAL_S, Backlog, Limits, rest_after
+from sidecar.telemetry.backlog import LINE_INTERVAL_S, PROBE_SPANS, Backlog, Limits, rest_after
 from sidecar.telemetry.export import TracePipeline
 from tests.support.clock import Clock
 from tests.support.running import METHOD
@@ -196,6 +196,21 @@ def test_one_batch_is_enough_to_find_out_whether_the_collector_is_back(start: St
     site.backlog.shutdown()
     assert sum(exporter.sizes) == 8
     assert not site.backlog.is_full
+
+
+def test_a_large_batch_is_not_filled_to_find_that_out(start: Start) -> None:
+    exporter = Scripted()
+    exporter.answer = FAILURE
+    site = start(exporter, Limits(schedule_delay_ms=1))
+    site.end_spans(1)
+    exporter.wait_until_asked()
+    exporter.may_answer()
+    site.end_spans(1)
+    exporter.wait_until_asked()
+    site.end_spans(PROBE_SPANS - 2)
+    assert not site.backlog.is_full
+    site.end_spans(1)
+    assert site.backlog.is_full, "with the one that is being sent"
 
 
 def test_what_waited_in_the_rest_is_sent_when_the_collector_is_back(start: Start) -> None:

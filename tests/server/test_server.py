@@ -175,6 +175,20 @@ def test_callers_may_ping_every_20_seconds_and_the_port_is_ours_alone(*, so_reus
     }
 
 
+async def test_limits_of_message_and_metadata_are_those_that_are_configured(
+    start_sidecar: StartSidecar, vendor: Simulator
+) -> None:
+    running = await start_sidecar(server={"max_metadata_bytes": 2048, "max_message_bytes": 2048})
+    assert (await running.push(metadata=(("x-some", "a" * 1000),))).attempts == 1
+    for refused in (
+        await running.fail(metadata=(("x-some", "a" * 3000),)),
+        await running.fail(android(stat_tag="a" * 3000)),
+    ):
+        assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "a" * 100 not in refused.message
+    assert vendor.received == 1
+
+
 def test_connections_end_when_that_is_configured() -> None:
     options = server_options(ServerConfig(max_connection_age_s=600, max_connection_idle_s=60.5, shutdown_grace_s=25))
     assert options["grpc.max_connection_age_ms"] == 600_000

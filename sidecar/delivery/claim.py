@@ -235,7 +235,18 @@ class RequestIdClaim:
         A store that fails is asked again in the background, for as long as others would read the record as in flight:
         afterwards it reads as unknown, and never as free.
         """
+        await self._leave(_record(outcome, self.content))
+
+    def settle_later(self, outcome: Message | PushError) -> "asyncio.Task[None]":
+        """Settle in the background; nobody needs to wait for it but the stop, which does."""
+        self.is_detached = True
         record = _record(outcome, self.content)
+        if record is None:
+            # Already now the id may be used for something else.
+            self.is_ours = False
+        return self._keeper.spawn(self._leave(record))
+
+    async def _leave(self, record: Record | None) -> None:
         step = self._try_release if record is None else partial(self._try_keep, record)
         if record is not None:
             # Who waits here need not wait for the store.
@@ -245,14 +256,6 @@ class RequestIdClaim:
                 self._keeper.try_again(step)
         finally:
             self.end(record)
-
-    def settle_later(self, outcome: Message | PushError) -> "asyncio.Task[None]":
-        """Settle in the background; nobody needs to wait for it but the stop, which does."""
-        self.is_detached = True
-        if _record(outcome, self.content) is None:
-            # Already now the id may be used for something else.
-            self.is_ours = False
-        return self._keeper.spawn(self.settle(outcome))
 
     def end(self, record: Record | None) -> None:
         """Give the id up, and `record` to those who wait for it; None sends them to the store. Once is enough."""

@@ -89,7 +89,7 @@ class Callers:
         self._has_san = any(san is not None for san, _ in self._callers)
         self.is_open = not config
 
-    async def admit(self, call: Call, context: Context, listener: str) -> None:
+    def admit(self, call: Call, context: Context, listener: str) -> None:
         """Name the caller of a call, and count the call against its rate.
 
         Raises `CallerNotAllowed` for one that nobody has named, and `QuotaExceeded` with the time to wait.

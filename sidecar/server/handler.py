@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -41,7 +41,7 @@ class Limits:
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # Names the caller of a call that came through a listener, or refuses it.
-Admit = Callable[[Call, Context, str], Awaitable[None]]
+Admit = Callable[[Call, Context, str], None]
 Trailers = tuple[tuple[str, str | bytes], ...]
 
 
@@ -89,7 +89,7 @@ class UnaryHandler:
         call = self._start(context, remaining_s)
         try:
             if self._admit is not None:
-                await self._admit(call, context, listener)
+                self._admit(call, context, listener)
             response = await self._method.serve(self._parse(request), call)
         except PushError as raised:
             error = raised

@@ -35,10 +35,10 @@ FULL_RETRY_AFTER_S = 1.0
 _RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local record = redis.call('HMGET', KEYS[1], 'state', 'owner', 'fingerprint', 'answer', 'lease')
+local record = redis.call('HMGET', KEYS[1], 'state', 'fingerprint', 'answer', 'lease')
 local state = record[1]
-if state and (state ~= 'reserved' or tonumber(record[5]) > now) then
-  return {state, record[3], record[4] or '', tonumber(record[5] or '0') - now}
+if state and (state ~= 'reserved' or tonumber(record[4]) > now) then
+  return {state, record[2], record[3] or '', tonumber(record[4] or '0') - now}
 end
 redis.call('HSET', KEYS[1], 'state', 'reserved', 'owner', ARGV[1], 'fingerprint', ARGV[2], 'lease', now + ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

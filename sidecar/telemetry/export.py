@@ -6,7 +6,7 @@ without a collector tries to reach none.
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -102,12 +102,10 @@ def build_traces(environment: Mapping[str, str]) -> TracePipeline:
 
     Raises `ConfigError` for a variable that cannot be used.
     """
-    check_environment(environment)
+    exporter = build_exporter(environment)
+    limits = _limits(environment) if exporter is not None else None
     try:
-        exporter = build_exporter(environment)
-        return TracePipeline(exporter, _limits(environment) if exporter is not None else None)
-    except ConfigError:
-        raise
+        return TracePipeline(exporter, limits)
     except Exception as error:  # noqa: BLE001  # the SDK has no exception of its own for a wrong variable
         raise ConfigError(f"the OTEL_* variables: the OpenTelemetry SDK refuses a value: {error}") from None
 
@@ -136,41 +134,41 @@ def check_environment(environment: Mapping[str, str] = os.environ) -> None:
 
     Raises `ConfigError`.
     """
-    if not is_on(environment):
-        return
-    _check_sampler(environment)
-    _limits(environment)
-    _check_endpoints(environment)
-    _check_files(environment)
-    _check_headers(environment)
-    try:
-        exporter = build_exporter(environment)
-    except ConfigError:
-        raise
-    except Exception as error:  # noqa: BLE001  # the exporters have no exception of their own for a wrong variable
-        raise ConfigError(f"the OTEL_EXPORTER_OTLP_* variables: the exporter refuses a value: {error}") from None
-    if exporter is not None:
+    if (exporter := build_exporter(environment)) is not None:
         exporter.shutdown()
 
 
 def build_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
     """Build the OTLP exporter, or None when traces are off. It reads its other `OTEL_*` variables itself.
 
-    Raises `ConfigError` for a protocol that it does not speak, and for a time-out that is none.
+    Raises `ConfigError` for a variable of traces that cannot be used.
     """
     if not is_on(environment):
         return None
+    _check_sampler(environment)
+    _limits(environment)
+    _check_endpoints(environment)
+    _check_files(environment)
+    _check_headers(environment)
+    kind, timeout_s = _exporter_type(environment), _timeout_s(environment)
+    try:
+        return kind(timeout=timeout_s)
+    except Exception as error:  # noqa: BLE001  # the exporters have no exception of their own for a wrong variable
+        raise ConfigError(f"the OTEL_EXPORTER_OTLP_* variables: the exporter refuses a value: {error}") from None
+
+
+def _exporter_type(environment: Mapping[str, str]) -> Callable[..., SpanExporter]:
     if _protocol(environment) == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
             OTLPSpanExporter as GrpcExporter,
         )
 
-        return GrpcExporter(timeout=_timeout_s(environment))
+        return GrpcExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415  # 100 ms of imports
         OTLPSpanExporter as HttpExporter,
     )
 
-    return HttpExporter(timeout=_timeout_s(environment))
+    return HttpExporter
 
 
 def _protocol(environment: Mapping[str, str]) -> str:

@@ -42,18 +42,22 @@ def sockets(tmp_path: Path) -> Mapping[str, Any]:
     return {name: {"listen": f"unix:{tmp_path / name}.sock"} for name in ("orders", "billing")}
 
 
-async def test_without_callers_anybody_may_use_every_app(running: Running) -> None:
-    assert (await running.push(android(app="shop"))).attempts == 1
-
-
-async def test_caller_of_a_socket_may_use_his_apps_and_no_others(
-    start_sidecar: StartSidecar, sockets: Mapping[str, Any], vendor: Simulator
-) -> None:
-    running = await start_sidecar(
+@pytest.fixture
+async def two_apps(start_sidecar: StartSidecar, sockets: Mapping[str, Any]) -> Running:
+    """Give a sidecar of two apps, of which `orders` may use one, and `billing` both."""
+    return await start_sidecar(
         apps={"news": {}},
         listeners=sockets,
         callers={"orders": {"listener": "orders", "apps": ["shop"]}, "billing": {"listener": "billing"}},
     )
+
+
+async def test_without_callers_anybody_may_use_every_app(running: Running) -> None:
+    assert (await running.push(android(app="shop"))).attempts == 1
+
+
+async def test_caller_of_a_socket_may_use_his_apps_and_no_others(two_apps: Running, vendor: Simulator) -> None:
+    running = two_apps
     async with at(running, "orders") as orders, at(running, "billing") as billing:
         assert (await orders.Push(android(app="shop"), timeout=10)).attempts == 1
         refused = await failure(orders, android(app="news"))
@@ -81,14 +85,8 @@ async def test_who_is_nobody_is_refused_on_every_other_listener(
     assert 'reason="CALLER_NOT_ALLOWED"' in metrics
 
 
-async def test_empty_app_is_the_only_one_that_the_caller_may_use(
-    start_sidecar: StartSidecar, sockets: Mapping[str, Any]
-) -> None:
-    running = await start_sidecar(
-        apps={"news": {}},
-        listeners=sockets,
-        callers={"orders": {"listener": "orders", "apps": ["shop"]}, "billing": {"listener": "billing"}},
-    )
+async def test_empty_app_is_the_only_one_that_the_caller_may_use(two_apps: Running) -> None:
+    running = two_apps
     async with at(running, "orders") as orders, at(running, "billing") as billing:
         assert (await orders.Push(android(), timeout=10)).attempts == 1
         assert (await failure(billing)).reason == "UNKNOWN_APP"
@@ -167,17 +165,10 @@ async def with_certificate(
         yield PushServiceStub(channel)
 
 
-async def test_certificate_names_the_caller_by_any_of_its_names(
-    start_sidecar: StartSidecar, tmp_path: Path, vendor: Simulator
-) -> None:
-    authority = Authority(tmp_path)
-    leaf = authority.leaf()
-    tls = {
-        "cert_file": str(leaf.cert_file), "key_file": str(leaf.key_file), "client_ca_file": str(authority.ca_file)
-    }  # fmt: skip
-    running = await start_sidecar(
+async def test_certificate_names_the_caller_by_any_of_its_names(mutual: Mutual, vendor: Simulator) -> None:
+    authority = mutual.authority
+    running = await mutual.start(
         apps={"news": {}},
-        server={"listen": "127.0.0.1:0", "tls": tls},
         callers={
             "orders": {"san": ["spiffe://example/orders"], "apps": ["shop"]},
             "billing": {"san": ["billing.example", "10.1.2.3"], "apps": ["news"]},

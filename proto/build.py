@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -116,9 +116,37 @@ def build_image(folder: Path) -> Path:
 
 
 def breaking() -> None:
-    """Compare with the stored image."""
+    """Compare with the stored image, and the image with the contract: what it lacks could be changed unseen."""
     with workspace() as folder:
         run(tool("buf"), "breaking", "proto", "--against", RELEASED_IMAGE, cwd=folder)
+        stored, current = read_image(RELEASED_IMAGE), read_image(build_image(folder))
+    known = {file.package for file in stored.file}
+    missing = sorted(names_of(file for file in current.file if file.package in known) - names_of(stored.file))
+    if missing:
+        raise BuildError(
+            f"proto/released.binpb is older than the contract, run `python proto/build.py release`: {missing[0]}"
+        )
+
+
+def names_of(files: Iterable[descriptor_pb2.FileDescriptorProto]) -> set[str]:
+    """Return the full names of everything that `buf breaking` protects: fields, enum values and methods."""
+    names: set[str] = set()
+
+    def add(prefix: str, messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
+        for message in messages:
+            inner = f"{prefix}.{message.name}"
+            names.update(f"{inner}.{field.name}" for field in message.field)
+            add_enums(inner, message.enum_type)
+            add(inner, message.nested_type)
+
+    def add_enums(prefix: str, enums: Iterable[descriptor_pb2.EnumDescriptorProto]) -> None:
+        names.update(f"{prefix}.{enum.name}.{value.name}" for enum in enums for value in enum.value)
+
+    for file in files:
+        add(file.package, file.message_type)
+        add_enums(file.package, file.enum_type)
+        names.update(f"{file.package}.{service.name}.{rpc.name}" for service in file.service for rpc in service.method)
+    return names
 
 
 def release() -> None:

@@ -128,10 +128,13 @@ def _retry_info(after_s: float) -> details.RetryInfo:
 
 
 def _add_response(status: Status, response: Message) -> None:
-    """Add the provider's answer, shortened until it fits: first its raw text goes, then the last results."""
+    """Add the provider's answer, shortened until it fits: first its raw text goes, then the last results.
+
+    A provider's response need not have either field; one that does not fit without them is left out.
+    """
     shortened = type(response)()
     shortened.CopyFrom(response)
-    if not _fits(status, shortened):
+    if "result_json" in response.DESCRIPTOR.fields_by_name and not _fits(status, shortened):
         shortened.ClearField("result_json")
     results = getattr(shortened, "results", [])
     while len(results) and not _fits(status, shortened):

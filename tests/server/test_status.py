@@ -265,6 +265,13 @@ def test_results_of_a_long_list_are_shortened_from_the_end() -> None:
     assert len(response.results) == 1000
 
 
+def test_response_of_another_shape_that_does_not_fit_is_left_out() -> None:
+    response = Status(message="6" * 5000)
+    assert "result_json" not in Status.DESCRIPTOR.fields_by_name
+    status = status_of(VendorRefused(Reason.VENDOR_REJECTED, "no", vendor=VendorAnswer(code=1, response=response)))
+    assert [detail.TypeName() for detail in status.details] == ["google.rpc.ErrorInfo"]
+
+
 # --- Size.
 
 WIDE = "\U0001f600" * 200

@@ -59,9 +59,9 @@ BY_CODE = {
 BY_STATUS = {
     **dict.fromkeys([400, 413, 414, 431], REJECTED),
     **dict.fromkeys([401, 403, 407], CREDENTIALS),
-    **dict.fromkeys([300, 301, 302, 303, 304, 305, 307, 308, 404, 405, 415], ENDPOINT),
+    **dict.fromkeys([300, 301, 302, 304, 305, 307, 308, 404, 405, 415], ENDPOINT),
     429: ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "no"),
-    **dict.fromkeys([101, 200, 201, 202, 204, 205, 206, 402, 406, 408, 409, 410, 417, 422, 499], UNKNOWN),
+    **dict.fromkeys([101, 200, 201, 202, 204, 205, 206, 303, 402, 406, 408, 409, 410, 417, 422, 499], UNKNOWN),
     **dict.fromkeys([500, 501, 502, 503, 504, 599], UNKNOWN),
 }
 

@@ -82,7 +82,11 @@ UNKNOWN_BY_STATUS += [425, 426, 428, 451, 499, 500, 501, 502, 503, 504, 505, 507
 ROWS = [
     *(status(number, verdict) for number, verdict in REFUSED_BY_STATUS.items()),
     *(status(number, UNKNOWN) for number in UNKNOWN_BY_STATUS),
-    *(Row(text, redirect(text), ENDPOINT) for text in ("301 Moved Permanently", "302 Found", "303 See Other")),
+    *(Row(text, redirect(text), ENDPOINT) for text in ("301 Moved Permanently", "302 Found")),
+    # How a server commonly answers a POST that it has processed.
+    Row("303 See Other", redirect("303 See Other"), UNKNOWN),
+    code(303, 0, UNKNOWN),
+    code(303, 10105, UNKNOWN),
     *(Row(text, redirect(text), ENDPOINT) for text in ("307 Temporary Redirect", "308 Permanent Redirect")),
     status(408, UNKNOWN, headers={"Connection": "close"}, said=" and the end of the connection"),
     # Not the quota: whatever it says of later, the push may have gone out.

@@ -37,11 +37,12 @@ ENVIRONMENTS: Mapping[str, pb.Environment] = {
     "dev": pb.ENVIRONMENT_DEV,
 }
 
-# HTTP statuses that prove that nothing was pushed (design: errors by status). Any other is outcome unknown.
+# HTTP statuses that prove that nothing was pushed. Any other is outcome unknown, 303 among them: "see other" is how a
+# server commonly answers a POST that it has processed (RFC 9110, 15.4.4).
 REFUSED_BY_STATUS: Mapping[int, Reason] = {
     **dict.fromkeys((400, 413, 414, 431), Reason.VENDOR_REJECTED),
     **dict.fromkeys((401, 403, 407), Reason.CREDENTIALS_REFUSED),
-    **dict.fromkeys((404, 405, 415, *range(300, 400)), Reason.ENDPOINT_REFUSED),
+    **dict.fromkeys((404, 405, 415, *range(300, 303), *range(304, 400)), Reason.ENDPOINT_REFUSED),
 }
 HTTP_TOO_MANY_REQUESTS = 429
 

@@ -70,8 +70,8 @@ def answer(ret_code: Any = 0, **members: Any) -> bytes:
 
 # Status -> verdict without a usable body.
 BY_STATUS = {
-    **dict.fromkeys([100, 101, 102, 200, 201, 202, 204, 206, 299], "OUTCOME_UNKNOWN"),
-    **dict.fromkeys([300, 301, 302, 303, 304, 305, 307, 308, 399], "ENDPOINT_REFUSED"),
+    **dict.fromkeys([100, 101, 102, 200, 201, 202, 204, 206, 299, 303], "OUTCOME_UNKNOWN"),
+    **dict.fromkeys([300, 301, 302, 304, 305, 307, 308, 399], "ENDPOINT_REFUSED"),
     **dict.fromkeys([400, 413, 414, 431], "VENDOR_REJECTED"),
     **dict.fromkeys([401, 403, 407], "CREDENTIALS_REFUSED"),
     **dict.fromkeys([404, 405, 415], "ENDPOINT_REFUSED"),

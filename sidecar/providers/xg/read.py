@@ -25,8 +25,8 @@ from sidecar.errors import (
     VendorInternal,
     VendorRefused,
 )
+from sidecar.providers.common.redact import redact
 from sidecar.providers.xg.codes import CODES, REFUSED_TARGET_CODES, TARGET_ACCEPTED, UNDOCUMENTED, CodeClass
-from sidecar.providers.xg.redact import redact
 from sidecar.transport.reply import Reply
 
 LIST_AUDIENCES = frozenset({"token_list", "account_list"})
@@ -60,6 +60,8 @@ _REFUSED_BY_CODE: Mapping[CodeClass, Reason] = {
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 # Ids pass 2^31 (S0 shows one); 64 bits have at most so many digits.
 MAX_PUSH_ID_DIGITS = 20
+# Not the caller's content: names of configuration and of the vendor.
+_KEPT_FIELDS = frozenset({"pushsidecar.xg.v1.PushRequest.app", "pushsidecar.xg.v1.PushRequest.push_id"})
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 
@@ -200,7 +202,7 @@ def _response(members: Mapping[str, msgspec.Raw], code: int, question: Question)
         seq=_integer(members.get("seq"), _INT64) or 0,
         environment=ENVIRONMENTS.get(_text(members.get("environment")), pb.ENVIRONMENT_UNSPECIFIED),
         vendor_code=code,
-        vendor_message=redact(_text(members.get("err_msg")), question.request),
+        vendor_message=redact(_text(members.get("err_msg")), question.request, kept_fields=_KEPT_FIELDS),
         results=_results(result, question.target_count),
         result_json="" if result is None else bytes(result).decode(),
     )

@@ -1,0 +1,1 @@
+"""What every vendor's provider needs and no vendor owns. Knows no vendor's names."""

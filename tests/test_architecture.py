@@ -64,6 +64,7 @@ OWNERS: dict[str, dict[str, str]] = {
     "cryptography": {
         "sidecar.simulator.tls": "the throw-away CA",
         "sidecar.server.tls": "checks a listener's certificate",
+        "sidecar.server.certificate": "reads a caller's certificate",
     },
     "uvloop": {"sidecar.cli": "the verbs that run a loop"},
 }

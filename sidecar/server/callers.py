@@ -4,7 +4,7 @@ gRPC shows no credentials of the process behind a unix socket, so a socket names
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -17,18 +17,16 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.quota import read_quotas
 from sidecar.errors import CallerNotAllowed, QuotaExceeded
 from sidecar.server.address import UNIX_PREFIX, listeners_of
+from sidecar.server.certificate import DNS, IP, URI, San, is_plain, read_peer
 from sidecar.server.rate import Rate
-from sidecar.server.tls import expiry_of
 
-# gRPC's names of what it found in a certificate.
-_URI, _DNS, _IP = "peer_uri", "peer_dns", "peer_ip"
+# gRPC's name of the certificate that a caller showed.
 _PEM = "x509_pem_cert"
 _RATE = "calls"
 
 Context = grpc.aio.ServicerContext[Any, Any]
-# A kind of name and the name; and, if it counts there alone, the listener.
-_San = tuple[str, str]
-_Identity = tuple[_San | None, str | None]
+# A name of a certificate; and, if it counts there alone, the listener.
+_Identity = tuple[San | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ def _check_identity(config: Config, name: str, caller: CallerConfig) -> None:
         raise ConfigError(f"callers.{name}: san or listener must say who it is")
     if caller.listener is not None and caller.listener not in listeners:
         raise ConfigError(f"callers.{name}.listener: {caller.listener} is no listener: they are {_list(listeners)}")
+    if not all(is_plain(text) for text in caller.san):
+        raise ConfigError(f"callers.{name}.san: must be printable ASCII, as the names of a certificate are")
     if caller.san:
         meant = [caller.listener] if caller.listener else listeners
         if all(listeners[listener].tls.client_ca_file is None for listener in meant):
@@ -109,34 +109,30 @@ class Callers:
         if not self._has_san:
             return None
         shown: Mapping[str, Iterable[bytes]] = context.auth_context()
-        for san in _sans(shown):
+        pem = next(iter(shown.get(_PEM, ())), None)
+        if pem is None:
+            return None
+        certificate = read_peer(pem)
+        if certificate.refusal is not None:
+            raise CallerNotAllowed(certificate.refusal)
+        for san in certificate.names:
             caller = self._callers.get((san, listener)) or self._callers.get((san, None))
             if caller is not None:
                 # gRPC looks at it when a connection is made; not later, and not when a TLS session is taken up again.
-                if expiry_of(next(iter(shown[_PEM]))) <= self._wall_clock():
+                if certificate.expires_at_unix_s <= self._wall_clock():
                     raise CallerNotAllowed("the caller's certificate has expired")
                 return caller
         return None
 
 
-def _sans(shown: Mapping[str, Iterable[bytes]]) -> Iterator[_San]:
-    """Yield the names of a certificate, each with its kind; a certificate of SPIFFE has exactly one URI."""
-    if len(uris := list(shown.get(_URI, ()))) == 1:
-        yield _URI, uris[0].decode("utf-8", "replace")
-    for name in shown.get(_DNS, ()):
-        yield _DNS, name.decode("utf-8", "replace").lower()
-    for name in shown.get(_IP, ()):
-        yield _IP, name.decode("utf-8", "replace")
-
-
-def _san(text: str) -> _San:
+def _san(text: str) -> San:
     """Return the kind and the name that a text of the configuration means."""
     if "://" in text:
-        return _URI, text
+        return URI, text
     try:
-        return _IP, str(ip_address(text))
+        return IP, str(ip_address(text))
     except ValueError:
-        return _DNS, text.lower()
+        return DNS, text.lower()
 
 
 def _identities(caller: CallerConfig) -> list[_Identity]:

@@ -1,13 +1,13 @@
 """TLS of a listener: its certificate, read from files and read again when they change, without dropping connections.
 
-A new certificate is shown at the next handshake. Which certificates of callers mean whom is callers.py's.
+A new certificate is shown at the next handshake. What callers' certificates say is certificate.py's.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,6 @@ def read_certificates(key: str, tls: TlsConfig) -> Certificates:
     if certificates[0].not_valid_before_utc > now:
         raise ConfigError(f"{key}.cert_file: the certificate in {tls.cert_file} is not valid yet")
     return Certificates(chain, private, client_ca, expires_at)
-
-
-@lru_cache(maxsize=1024)
-def expiry_of(pem: bytes) -> float:
-    """Return when a certificate ends, in seconds since the epoch."""
-    from cryptography.x509 import load_pem_x509_certificate  # noqa: PLC0415  # only listeners with TLS need it
-
-    return load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
 
 
 class ListenerTls:

@@ -17,7 +17,7 @@ from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
 from sidecar.app import problems_of
 from sidecar.simulator import Simulator
 from tests.conftest import Configure, StartSidecar
-from tests.support.certificates import Authority, Leaf
+from tests.support.certificates import Authority, Leaf, names_der
 from tests.support.failures import Failure, failure_of
 from tests.support.running import Running, android
 
@@ -199,6 +199,11 @@ PRETENDERS: dict[str, list[x509.GeneralName]] = {
     "uri-for-dns": [URI("billing.example")],
     "dns-for-ip": [dns("10.1.2.3")],
     "two-uris": [URI("spiffe://example/other"), URI("spiffe://example/orders")],
+    "two-uris-beside-a-dns-name": [URI("spiffe://example/a"), URI("spiffe://example/b"), dns("billing.example")],
+    "wildcard": [dns("*.example")],
+    "nul-in-a-uri": [URI("spiffe://example/orders\0.evil")],
+    "nul-in-a-dns-name": [dns("billing.example\0.evil.example")],
+    "nul-beside-a-good-name": [dns("billing.example"), x509.RFC822Name("a@evil.example\0")],
 }
 
 
@@ -210,6 +215,16 @@ async def test_name_of_another_kind_is_nobodys(mutual: Mutual, names: list[x509.
     for name in ("spiffe://example/orders", "Billing.Example", "10.1.2.3"):
         async with with_certificate(running, mutual.authority, mutual.authority.leaf(name)) as stub:
             assert (await stub.Push(android(), timeout=10)).attempts == 1
+
+
+async def test_names_that_cannot_be_read_are_nobodys(mutual: Mutual) -> None:
+    running = await mutual.start(callers={"any": {"san": ["billing.example"]}})
+    kelvin = "bil\N{KELVIN SIGN}ing.example".encode()
+    for der in (names_der((2, kelvin), (2, b"billing.example")), names_der((2, b"\xff"), (2, b"billing.example"))):
+        async with with_certificate(running, mutual.authority, mutual.authority.leaf(names_der=der)) as stub:
+            told = await failure(stub)
+        assert (told.code.name, told.reason, told.sent) == ("PERMISSION_DENIED", "CALLER_NOT_ALLOWED", "no")
+        assert "the caller's certificate has" in told.message
 
 
 async def test_certificate_counts_only_on_the_listener_that_is_named(mutual: Mutual, tmp_path: Path) -> None:
@@ -287,6 +302,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no-mutual-tls-there": (
         {"a": {"san": ["x"], "listener": "orders"}},
         "callers.a.san: needs a listener with tls.client_ca_file",
+    ),
+    "no-name-of-a-certificate": (
+        {"a": {"san": ["b\u00fccher.example"]}},
+        "callers.a.san: must be printable ASCII, as the names of a certificate are",
     ),
     "no-mutual-tls": ({"a": {"san": ["x"]}}, "callers.a.san: needs a listener with tls.client_ca_file"),
     "no-such-listener": (

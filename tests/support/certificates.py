@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 _DAY = dt.timedelta(days=1)
 
@@ -54,12 +54,20 @@ class Authority:
         is_expired: bool = False,
         lives_s: float | None = None,
         key: CertificateIssuerPrivateKeyTypes | None = None,
+        names_der: bytes | None = None,
     ) -> Leaf:
         """Make a certificate and its key (default: P-256).
 
-        `names` are host names, addresses or URIs as text, or names of any kind; default: loopback. It ends in
-        `lives_s` from now, and began ten days before that.
+        `names` are host names, addresses or URIs as text, or names of any kind; default: loopback. `names_der` takes
+        their place, as it is. The certificate ends in `lives_s` from now, and began ten days before that.
         """
+        alternatives: x509.ExtensionType
+        if names_der is None:
+            alternatives = x509.SubjectAlternativeName(
+                [_alternative(name) for name in names or ("127.0.0.1", "localhost")]
+            )
+        else:
+            alternatives = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names_der)
         key = key or ec.generate_private_key(ec.SECP256R1())
         lives = _DAY if lives_s is None else dt.timedelta(seconds=lives_s)
         end = dt.datetime.now(dt.UTC) + (-_DAY if is_expired else lives)
@@ -67,10 +75,7 @@ class Authority:
             _builder(_name("push-sidecar test"), self._name, key, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(is_authority=False), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([_alternative(name) for name in names or ("127.0.0.1", "localhost")]),
-                critical=False,
-            )
+            .add_extension(alternatives, critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._id), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -84,6 +89,16 @@ class Authority:
             )
         )
         return Leaf(cert_file, key_file)
+
+
+def names_der(*names: tuple[int, bytes]) -> bytes:
+    """Return alternative names, encoded: each by its tag (1 email, 2 DNS, 6 URI, 7 address) and its bytes."""
+    return _der(0x30, b"".join(_der(0x80 | tag, name) for tag, name in names))
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    assert len(content) < 128  # a length of one byte
+    return bytes([tag, len(content)]) + content
 
 
 def _name(common_name: str) -> x509.Name:

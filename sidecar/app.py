@@ -86,21 +86,19 @@ class Sidecar:
         for provider in providers:
             stack.push_async_callback(provider.aclose)
 
-        async def drain() -> None:
-            # Not ready, waiting calls refused, listener closed: all at once, so that clients move to the next process.
-            await health.set_ready(is_ready=False)
-            for provider in providers:
-                provider.stop()
-            await server.stop(config.server.shutdown_grace_s)
-
-        stack.push_async_callback(drain)
         await stack.enter_async_context(
             FileWatch([*secrets, *(tls.files for tls in server.tls)], interval_s=config.secrets.reload_interval_s)
         )
+        # Not ready, waiting calls refused, listeners closed: all at once, so that clients move to the next process.
+        # None of these steps waits for another, or is left out when another fails.
+        stack.push_async_callback(server.stop, config.server.shutdown_grace_s)
+        for provider in providers:
+            stack.callback(provider.stop)
+        stack.callback(health.set_ready, is_ready=False)
         await health.start()
         await admin.start()
         await server.start()
-        await health.set_ready(is_ready=True)
+        health.set_ready(is_ready=True)
         self.grpc_address, self.health_address, self.admin_address = server.address, health.address, admin.address
         self.grpc_addresses = server.addresses
 

@@ -13,6 +13,7 @@ import aiohttp
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub
 from sidecar.app import Sidecar
@@ -21,9 +22,11 @@ from sidecar.simulator import Simulator
 from tests.support.collector import Collector, grpc_collector
 from tests.support.failures import failure_of
 from tests.support.process import ServeProcess, serve_process
+from tests.support.raw_http2 import HEADERS, PUSH, REFLECT, WATCH, raw_peer
 from tests.support.running import METHOD, android, write_config
 from tests.support.waiting import until, until_metric
 
+SERVICE = "pushsidecar.xg.v1.PushService"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -254,15 +257,49 @@ async def test_peers_that_neither_leave_nor_read_do_not_hold_the_stop(vendor: Si
         line = await on.process.wait_for("serving")
         pipelined = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 2000
         half = b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n1"
+        push, reflect = android().SerializeToString(), ServerReflectionRequest(file_containing_symbol=SERVICE)
         with (
             connect_raw(line["grpc"]),
             connect_raw(line["health"]),
             connect_raw(line["admin"], pipelined),
             connect_raw(line["admin"], half),
+            connect_raw(line["admin"], half[:30]),
         ):
-            on.process.send_signal(signal.SIGTERM)
-            assert await on.process.wait(timeout=12) == 0, on.process.text
+            async with raw_peer(line["grpc"], window=0) as caller, raw_peer(line["health"], window=0) as watcher:
+                for _ in range(100):
+                    await caller.open(PUSH, push)  # its answer cannot be written
+                    await caller.open(PUSH, None)  # its request never comes
+                    await caller.open(REFLECT, reflect.SerializeToString())
+                    await watcher.open(WATCH)
+                    await watcher.frame(HEADERS)
+                await until(lambda: vendor.delivered == 100)
+                on.process.send_signal(signal.SIGTERM)
+                assert await on.process.wait(timeout=12) == 0, on.process.text
         assert "stopped" in {entry["event"] for entry in on.process.lines}
+
+
+async def test_stop_begins_at_once_whatever_a_watcher_does(vendor: Simulator, tmp_path: Path) -> None:
+    async with (
+        served(write_config(tmp_path, vendor)) as on,
+        raw_peer((await on.process.wait_for("serving"))["health"], window=0) as watcher,
+    ):
+        for name in (b"", SERVICE.encode(), b"liveness"):
+            await watcher.open(WATCH, b"\x0a" + bytes([len(name)]) + name)
+            await watcher.frame(HEADERS)  # told what was true then, and has not read it
+        in_flight = on.push(android("fault-latency-2"), timeout=10)
+        await until(lambda: vendor.received == 1)
+        on.process.send_signal(signal.SIGTERM)
+        await on.process.wait_for("stopping")
+        assert await on.health("") == NOT_SERVING
+        assert await on.health(SERVICE) == NOT_SERVING
+        assert not in_flight.done()
+        with pytest.raises(ConnectionRefusedError):
+            connect_raw((await on.process.wait_for("serving"))["grpc"]).close()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await on.push(android(), timeout=10)
+        assert (await in_flight).attempts == 1
+        assert await on.process.wait(timeout=5) == 0
+    assert vendor.received == 1
 
 
 async def test_stop_during_the_start_is_orderly(vendor: Simulator, tmp_path: Path) -> None:

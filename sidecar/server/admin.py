@@ -1,18 +1,20 @@
 """The operators' HTTP: metrics, two probes and a status, all to be read only.
 
-What the status says is the composition root's; nothing of a caller or a push is shown here.
+What the status says is the composition root's; nothing of a caller or a push is shown here. How many connections there
+may be, and for how long, is connections.py's.
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 
 from aiohttp import web
 
 from sidecar.config import AdminConfig
 from sidecar.server.address import BindError, split_host_port, with_port
+from sidecar.server.connections import BoundedConnections
+from sidecar.server.stopping import stop_within
 from sidecar.telemetry.metrics import Metrics
 
 # How long a request in progress may hold the stop.
@@ -37,6 +39,12 @@ async def _list_pages(
         return web.Response(text=PAGES, status=404)
 
 
+async def _close_after(_request: web.Request, response: web.StreamResponse) -> None:
+    """One request is all that a connection is for: its time is bounded, and idle ones would only hold places."""
+    response.force_close()
+    response.headers["connection"] = "close"  # the headers are made by now
+
+
 class AdminServer:
     """Serves them. `address` is where it really listens."""
 
@@ -58,7 +66,10 @@ class AdminServer:
         application.router.add_get("/healthz", self._get_health)
         application.router.add_get("/readyz", self._get_readiness)
         application.router.add_get("/statusz", self._get_status)
+        application.on_response_prepare.append(_close_after)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_TIMEOUT_S)
+        self._connections: BoundedConnections | None = None
+        self._listener: asyncio.Server | None = None
         self.address = config.listen
 
     async def start(self) -> None:
@@ -68,17 +79,21 @@ class AdminServer:
         """
         host, port = split_host_port("admin.listen", self._listen)
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101  # set up
+        self._connections = BoundedConnections(self._runner.server)
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            self._listener = await asyncio.get_running_loop().create_server(self._connections, host, port)
         except OSError as error:
             raise BindError(f"admin.listen: {self._listen} cannot be bound: {error.strerror}") from None
-        self.address = with_port(self._listen, self._runner.addresses[0][1])
+        self.address = with_port(self._listen, self._listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Stop serving, also those who do not read."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(2 * STOP_TIMEOUT_S):
-                await self._runner.cleanup()
+        if self._listener is not None:
+            self._listener.close()
+        await stop_within(2 * STOP_TIMEOUT_S, "admin.listen", self._runner.cleanup())
+        if self._connections is not None:
+            self._connections.abort()
 
     async def _get_pages(self, _request: web.Request) -> web.Response:
         return web.Response(text=PAGES)

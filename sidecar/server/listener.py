@@ -12,6 +12,7 @@ import grpc
 from sidecar.config import ListenerConfig
 from sidecar.server.activity import Activity
 from sidecar.server.address import UNIX_PREFIX, BindError, path_of, probe_unix, split_host_port, with_port
+from sidecar.server.stopping import stop_within
 from sidecar.server.tls import ListenerTls
 
 # After the last call, how long its answer may take to reach a peer before the stop goes on.
@@ -99,9 +100,12 @@ class Listener:
         """
         stopping = asyncio.ensure_future(self._server.stop(grace_s))
         idle = asyncio.ensure_future(self._activity.wait_until_idle())
-        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, idle}, timeout=grace_s + LINGER_S, return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         await asyncio.wait({stopping}, timeout=LINGER_S)
+        await stop_within(LINGER_S, f"{self._key}.listen", self._cut_off(stopping))
+
+    async def _cut_off(self, stopping: asyncio.Future[None]) -> None:
         if not stopping.done():
             await self._server.stop(0)
         await stopping

@@ -21,12 +21,16 @@ from sidecar.telemetry.tracing import Tracers
 
 # Callers may ping every 20 s, also between calls; the helpers of clients/ do every 30 s.
 MIN_PING_INTERVAL_MS = 20_000
+# Calls at once on one connection; the next ones wait in the client. Each takes 15 to 20 KiB as soon as it is
+# opened, even without a message. An app takes far fewer at once by default (`max_in_flight`, `max_queue`).
+MAX_STREAMS = 1000
 
 
 def server_options(config: ServerConfig) -> Mapping[str, int]:
     """Return the gRPC servers' options."""
     options = {
         "grpc.so_reuseport": int(config.so_reuseport),
+        "grpc.max_concurrent_streams": MAX_STREAMS,
         "grpc.max_receive_message_length": config.max_message_bytes,
         # Between the two, gRPC would refuse some requests and not others.
         "grpc.max_metadata_size": config.max_metadata_bytes,

@@ -34,7 +34,7 @@ async def wait(*arguments: str) -> int:
 async def test_ready_sidecar_ends_the_wait_with_0(
     health: HealthServer, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await health.set_ready(is_ready=True)
+    health.set_ready(is_ready=True)
     assert await wait("--target", health.address, *arguments) == 0
     output = capsys.readouterr()
     first, last = output.err.splitlines()
@@ -48,7 +48,7 @@ async def test_it_waits_until_a_sidecar_that_is_up_is_ready(health: HealthServer
     waiting = asyncio.create_task(wait("--target", health.address, "--timeout", "30"))
     done, _ = await asyncio.wait({waiting}, timeout=0.5)
     assert not done
-    await health.set_ready(is_ready=True)
+    health.set_ready(is_ready=True)
     assert await waiting == 0
 
 
@@ -59,7 +59,7 @@ async def test_it_waits_for_a_sidecar_that_is_not_there_yet() -> None:
     assert not done
     health = HealthServer(HealthConfig(listen=address), [])
     await health.start()
-    await health.set_ready(is_ready=True)
+    health.set_ready(is_ready=True)
     assert await waiting == 0
     await health.stop()
 
@@ -89,7 +89,7 @@ async def test_nobody_who_answers_ends_it_with_1(*, listens: bool, capsys: pytes
 async def test_a_name_that_the_sidecar_does_not_have_ends_it_at_once(
     health: HealthServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await health.set_ready(is_ready=True)
+    health.set_ready(is_ready=True)
     assert await wait("--target", health.address, "--service", "nobody") == 2
     assert "the sidecar has no service 'nobody'" in capsys.readouterr().err
 
@@ -116,7 +116,7 @@ def test_wrong_use_ends_it_with_2(arguments: tuple[str, ...], capsys: pytest.Cap
 async def test_a_proxy_of_the_network_is_not_asked(
     health: HealthServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    await health.set_ready(is_ready=True)
+    health.set_ready(is_ready=True)
     for name in ("http_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -1,7 +1,9 @@
 """The operators' HTTP."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -26,7 +28,7 @@ def shown() -> dict[str, object]:
 
 
 @pytest.fixture
-async def client(ready: Ready, shown: dict[str, object]) -> AsyncIterator[aiohttp.ClientSession]:
+async def server(ready: Ready, shown: dict[str, object]) -> AsyncIterator[AdminServer]:
     server = AdminServer(
         AdminConfig(listen="127.0.0.1:0"),
         Metrics("1.2.3"),
@@ -34,11 +36,14 @@ async def client(ready: Ready, shown: dict[str, object]) -> AsyncIterator[aiohtt
         status=lambda: shown,
     )
     await server.start()
-    try:
-        async with aiohttp.ClientSession(base_url=f"http://{server.address}") as session:
-            yield session
-    finally:
-        await server.stop()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def client(server: AdminServer) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(base_url=f"http://{server.address}") as session:
+        yield session
 
 
 async def get(client: aiohttp.ClientSession, path: str) -> tuple[int, str]:
@@ -96,6 +101,55 @@ async def test_nothing_can_be_changed(client: aiohttp.ClientSession) -> None:
     for path in ("/", "/metrics", "/healthz", "/readyz", "/statusz"):
         async with client.post(path, data=b"x") as answer:
             assert answer.status == 405
+
+
+# Peers that mean no good.
+
+HALF_A_HEADER = b"GET /metrics HTTP/1.1\r\nhost: x\r\nx-half: "
+UNREAD = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 2000
+HALF_A_BODY = b"POST /metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n1"
+
+
+async def connect(server: AdminServer, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    return reader, writer
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEADER, UNREAD, HALF_A_BODY], ids=["idle", "header", "unread", "body"])
+async def test_probe_comes_through_whatever_others_hold(
+    server: AdminServer, client: aiohttp.ClientSession, sent: bytes
+) -> None:
+    peers = [await connect(server, sent) for _ in range(200)]
+    for _ in range(3):
+        assert (await get(client, "/healthz"))[0] == 200
+    # 200 and a probe: all but 64 had to make room.
+    async with asyncio.timeout(5):
+        for reader, _ in peers[:137]:
+            with suppress(ConnectionError):
+                await reader.read()
+    for _, writer in peers:
+        writer.close()
+
+
+async def test_connection_is_for_one_request(server: AdminServer) -> None:
+    reader, writer = await connect(server, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n" * 2)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert b"connection: close" in answer.lower()
+    writer.close()
+
+
+async def test_stop_waits_for_no_peer(server: AdminServer) -> None:
+    peers = [await connect(server, sent) for sent in (b"", HALF_A_HEADER, UNREAD, HALF_A_BODY)]
+    async with asyncio.timeout(5):
+        await server.stop()
+        for reader, writer in peers:
+            with suppress(ConnectionError):
+                await reader.read()
+            writer.close()
 
 
 async def test_stopping_what_was_never_started_is_no_error() -> None:

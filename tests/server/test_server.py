@@ -18,6 +18,7 @@ from sidecar.app import Sidecar
 from sidecar.config import Config, ConfigError, ServerConfig
 from sidecar.server.server import server_options
 from sidecar.simulator import Simulator
+from tests.support.raw_http2 import PUSH, raw_peer
 from tests.support.running import Running, android
 from tests.support.waiting import until
 
@@ -166,6 +167,7 @@ def test_callers_may_ping_every_20_seconds_and_the_port_is_ours_alone(*, so_reus
     config = ServerConfig(so_reuseport=so_reuseport, max_message_bytes=4096)
     assert server_options(config) == {
         "grpc.so_reuseport": int(so_reuseport),
+        "grpc.max_concurrent_streams": 1000,
         "grpc.max_receive_message_length": 4096,
         "grpc.max_metadata_size": 16384,
         "grpc.absolute_max_metadata_size": 16384,
@@ -187,6 +189,13 @@ async def test_limits_of_message_and_metadata_are_those_that_are_configured(
         assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "a" * 100 not in refused.message
     assert vendor.received == 1
+
+
+async def test_connection_holds_1000_calls_without_a_message_and_others_are_served(running: Running) -> None:
+    async with raw_peer(running.sidecar.grpc_address) as peer:
+        streams = [await peer.open(PUSH, None) for _ in range(2500)]
+        assert await peer.refused(1500) == set(streams[1000:])
+        assert (await running.push()).attempts == 1
 
 
 def test_connections_end_when_that_is_configured() -> None:

@@ -24,16 +24,21 @@ from sidecar.telemetry.export import build_traces, check_environment
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.prove import prove
 
+from sidecar.transport.resolve import Resolver
 _log = logging.getLogger(__name__)
 
 
 class Sidecar:
     """A whole sidecar, as an async context manager: serves inside the block, drains when it is left."""
 
-    def __init__(self, config: Config, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, config: Config, environment: Mapping[str, str] = os.environ, *, resolver: Resolver | None = None
+    ) -> None:
+        """Take `resolver` in place of one that asks the system."""
         self._config = config
         self._environment = environment
         self.metrics = Metrics(__version__)
+        self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
 
     async def __aenter__(self) -> Self:
         """Build, bind and serve.
@@ -67,7 +72,7 @@ class Sidecar:
         probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
-        delivery = Delivery(config, self.metrics)
+        delivery = Delivery(config, self.metrics, self._resolver)
         stack.push_async_callback(delivery.aclose)
         await delivery.start()
         providers = build_providers(config, delivery, self._environment)
@@ -153,7 +158,14 @@ def _state(watched: Watched[Any]) -> str:
 async def prove_addresses(config: Config) -> dict[str, str | None]:
     """Prove every app's vendor by a TLS handshake; returns what is wrong by app, None where nothing is."""
     proofs = (
-        prove(app.base_url, tls=tls_context(name, app), proxy=app.proxy, timeout_s=app.connect_timeout_s)
+        prove(
+            app.base_url,
+            tls=tls_context(name, app),
+            proxy=app.proxy,
+            timeout_s=app.connect_timeout_s,
+            resolver=resolver,
+        )
         for name, app in config.apps.items()
+    resolver = Resolver()
     )
     return dict(zip(config.apps, await asyncio.gather(*proofs), strict=True))

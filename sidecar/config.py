@@ -19,6 +19,7 @@ from sidecar.config_records import (
     BreakerConfig,
     CallerConfig,
     Config,
+    DnsConfig,
     HealthConfig,
     IdempotencyConfig,
     ListenerConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "CallerConfig",
     "Config",
     "ConfigError",
+    "DnsConfig",
     "HealthConfig",
     "IdempotencyConfig",
     "ListenerConfig",
@@ -70,6 +72,7 @@ _SECTIONS: Mapping[str, type[msgspec.Struct]] = {
     "pacing": PacingConfig,
     "breaker": BreakerConfig,
     "redis": RedisConfig,
+    "dns": DnsConfig,
     "secrets": SecretsConfig,
 }
 # Sections of records by names that the operator chooses.

@@ -365,6 +365,21 @@ class RedisConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Annotated[Seconds, Meta(description="Limit of a connect and of a command, in seconds.")] = 1.0
 
 
+class DnsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lookups of host names: those of vendors, proxies and Redis."""
+
+    stale_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=7 * 86400,
+            description="How long the last good address of a name is still used while its lookups hang or fail, in "
+            "seconds. 0: never. An hour outlasts most outages of a name server; much later, in a cluster, the address "
+            "may be somebody else's.",
+        ),
+    ] = 3600.0
+
+
 class SecretsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the files of secrets are watched."""
 
@@ -390,6 +405,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pacing: Annotated[PacingConfig, Meta(description="Where quotas are counted.")] = PacingConfig()
     breaker: Annotated[BreakerConfig, Meta(description="Failing fast.")] = BreakerConfig()
     redis: Annotated[RedisConfig, Meta(description="Redis or Valkey.")] = RedisConfig()
+    dns: Annotated[DnsConfig, Meta(description="Lookups of host names.")] = DnsConfig()
     secrets: Annotated[SecretsConfig, Meta(description="Watching secrets.")] = SecretsConfig()
     apps: Annotated[
         dict[str, AppConfig],

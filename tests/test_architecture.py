@@ -20,7 +20,7 @@ ARROWS: dict[str, set[str]] = {
     "config_records": set(),
     "config": {"config_address", "config_records", "config_tree"},
     "secrets": {"config"},
-    "stores": {"config"},
+    "stores": {"config", "transport"},
     "telemetry": {".", "config"},
     "transport": set(),
     "delivery": {"config", "errors", "stores", "telemetry", "transport"},

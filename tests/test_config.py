@@ -69,6 +69,7 @@ DEFAULTS = {
         "key_prefix": "push-sidecar:",
         "timeout_s": 1.0,
     },
+    "dns": {"stale_s": 3600.0},
     "secrets": {"reload_interval_s": 10.0},
 }
 APP_DEFAULTS = {
@@ -156,6 +157,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
             "url": "rediss://redis.example.com:6380/1", "username": "u", "password_file": str(key_file),
             "ca_file": str(ca_file), "key_prefix": "p:", "timeout_s": 0.5,
         },
+        "dns": {"stale_s": 0},
         "secrets": {"reload_interval_s": 2},
     }  # fmt: skip
     app = {
@@ -224,6 +226,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("redis.ca_file", 3, "redis.ca_file: must be a path"),
     ("redis.key_prefix", "", "redis.key_prefix: Expected `str` of length >= 1"),
     ("redis.timeout_s", 0, "redis.timeout_s: Expected `float` > 0.0"),
+    ("dns.stale_s", -1, "dns.stale_s: Expected `float` >= 0.0"),
+    ("dns.stale_s", 604801, "dns.stale_s: Expected `float` <= 604800.0"),
     ("secrets.reload_interval_s", -1, "secrets.reload_interval_s: Expected `float` > 0.0"),
     ("apps.shop.provider", "fcm", "apps.shop.provider: must be one of xg"),
     ("apps.shop.platform", "all", "apps.shop.platform: must be one of android, ios"),

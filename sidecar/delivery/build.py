@@ -20,6 +20,7 @@ from sidecar.stores.build import build_redis_of, build_store
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
 from sidecar.transport.pool import build_tls_context, build_transport
+from sidecar.transport.resolve import Resolver
 
 # A vendor call is over when its total limit is; so long its answer may then take to be recorded, in seconds.
 SETTLE_SLACK_S = 2.0
@@ -28,12 +29,13 @@ _BREAKER_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
 class Delivery:
-    """What all apps share: the store of request ids, the counter of quotas, and one breaker a vendor host."""
+    """What all apps share: the store of request ids, the counter of quotas, lookups, and the breakers."""
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, metrics: Metrics, resolver: Resolver | None = None) -> None:
         self._config = config
         self._metrics = metrics
-        redis, key_prefix = build_redis_of(config), config.redis.key_prefix
+        self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
+        redis, key_prefix = build_redis_of(config, self._resolver), config.redis.key_prefix
         self._redis = redis
         self._store = build_store(config.idempotency, redis, key_prefix)
         self._limiter = Limiter(redis if config.pacing.storage == "redis" else None, key_prefix)
@@ -64,6 +66,8 @@ class Delivery:
             max_connections=app.max_in_flight,
             keepalive_idle_s=app.keepalive_idle_s,
             tls=tls_context(name, app),
+            resolver=self._resolver,
+            lookup_timeout_s=app.connect_timeout_s,
             proxy=app.proxy,
             on_waited=self._metrics.pool_wait.labels(name).observe,
             on_connected=self._metrics.connect_duration.labels(name).observe,

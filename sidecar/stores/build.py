@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 from sidecar.config import Config, ConfigError, IdempotencyConfig
 from sidecar.stores.memory import MemoryStore
 from sidecar.stores.store import Store
+from sidecar.transport.resolve import Resolver
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-def build_redis_of(config: Config) -> "Redis | None":
-    """Build the connection, or return None where nothing uses it.
+def build_redis_of(config: Config, resolver: Resolver | None = None) -> "Redis | None":
+    """Build the connection, or return None where nothing uses it; `resolver` looks its host up.
 
     Raises `ConfigError` when the library is missing, or a file of it cannot be used.
     """
@@ -23,7 +24,7 @@ def build_redis_of(config: Config) -> "Redis | None":
         from sidecar.stores.redis_client import build_redis  # noqa: PLC0415  # an extra
     except ImportError:
         raise ConfigError(f"{key}: redis needs a library: pip install 'push-sidecar[redis]'") from None
-    return build_redis(config.redis)
+    return build_redis(config.redis, resolver)
 
 
 def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefix: str) -> Store:

@@ -167,6 +167,8 @@ def _cause(error: Exception, notes: ConnectionNotes, stream: BodyStream) -> str:
         return "response_invalid"
     if stream.was_asked or notes.is_connected:
         return "idle_connection_closed" if notes.is_reused else "connection_lost"
+    if notes.is_looking_up:
+        return "dns"
     errors = list(_with_causes(error))
     return next((name for kind, name in _NO_CONNECTION if any(isinstance(e, kind) for e in errors)), "connect")
 

@@ -5,6 +5,7 @@ in place here, and nowhere else.
 """
 
 import select
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -15,9 +16,11 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
 
 from sidecar.transport.notes import ConnectionNotes, current_notes
+from sidecar.transport.resolve import Resolver
 
 Observe = Callable[[float], None]
 
@@ -45,6 +48,8 @@ def build_transport(
     max_connections: int,
     keepalive_idle_s: float,
     tls: ssl.SSLContext,
+    resolver: Resolver,
+    lookup_timeout_s: float,
     proxy: str | None = None,
     on_waited: Observe = lambda _: None,
     on_connected: Observe = lambda _: None,
@@ -55,7 +60,14 @@ def build_transport(
     `on_connected` are told how many seconds a wait for a connection, and the making of one, took.
     """
     proxy_server = _proxy(proxy) if proxy else None
-    connector = _Connector(limit=max_connections, keepalive_timeout=keepalive_idle_s, ssl=tls, ttl_dns_cache=10)
+    connector = _Connector(
+        limit=max_connections,
+        keepalive_timeout=keepalive_idle_s,
+        ssl=tls,
+        resolver=_Lookups(resolver, lookup_timeout_s),
+        # The resolver keeps what it finds: a second memory would hide a change, and the age of an address.
+        use_dns_cache=False,
+    )
     session = aiohttp.ClientSession(
         connector=connector,
         response_class=_Response,
@@ -131,6 +143,34 @@ class _Connector(aiohttp.TCPConnector):
             notes.is_reused = False
 
 
+class _Lookups(AbstractResolver):
+    """The resolver in aiohttp's form; it notes the lookups that are waited for."""
+
+    def __init__(self, resolver: Resolver, timeout_s: float) -> None:
+        self._resolver = resolver
+        self._timeout_s = timeout_s
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a name, of either family."""
+        addresses = self._resolver.known(host, port)
+        if addresses is None:
+            notes = current_notes.get()
+            notes.add("dns.start")
+            notes.is_looking_up = True
+            addresses = await self._resolver.lookup(host, port, self._timeout_s)
+            notes.is_looking_up = False
+            notes.add("dns.end")
+        return [
+            ResolveResult(hostname=host, host=each.host, port=port, family=each.family, proto=0, flags=0)
+            for each in addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing: the resolver is everybody's."""
+
+
 class _Response(aiohttp.ClientResponse):
     """An answer without its reason phrase: it says nothing, and httpx-aiohttp fails on one that is not UTF-8."""
 
@@ -157,8 +197,6 @@ def _trace_config(on_waited: Observe, on_connected: Observe) -> aiohttp.TraceCon
     config.on_connection_queued_start.append(_start)
     config.on_connection_queued_end.append(_note("pool.wait.end"))
     config.on_connection_queued_end.append(_tell(on_waited))
-    config.on_dns_resolvehost_start.append(_note("dns.start"))
-    config.on_dns_resolvehost_end.append(_note("dns.end"))
     config.on_connection_create_start.append(_note("connect.start"))
     config.on_connection_create_start.append(_start)
     config.on_connection_create_end.append(_note("connect.end"))

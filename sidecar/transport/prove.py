@@ -2,21 +2,31 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from sidecar.transport.resolve import Address, Resolver
 
-async def prove(url: str, *, tls: ssl.SSLContext, proxy: str | None, timeout_s: float) -> str | None:
+
+async def prove(
+    url: str, *, tls: ssl.SSLContext, proxy: str | None, timeout_s: float, resolver: Resolver
+) -> str | None:
     """Make a TLS handshake with the host of `url`, through its proxy if it has one.
+
+    The lookup of the name, and what follows it, may each take `timeout_s`.
 
     Returns what went wrong, in words; None when nothing did.
     """
     parts = urlsplit(url)
+    at, default_port = (parts, 443) if proxy is None else (urlsplit(proxy), 80)
     try:
+        addresses = await resolver.lookup(at.hostname or "", at.port or default_port, timeout_s)
         async with asyncio.timeout(timeout_s):
             if proxy is None:
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=tls)
+                _, writer = await _connect(addresses, ssl=tls, server_hostname=parts.hostname)
             else:
-                writer = await _connect_through(proxy, parts)
+                writer = await _connect_through(addresses, parts)
                 await writer.start_tls(tls, server_hostname=parts.hostname)
         writer.close()
         await writer.wait_closed()
@@ -29,10 +39,20 @@ async def prove(url: str, *, tls: ssl.SSLContext, proxy: str | None, timeout_s: 
     return None
 
 
-async def _connect_through(proxy: str, url: SplitResult) -> asyncio.StreamWriter:
+async def _connect(addresses: Iterable[Address], **tls: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address that takes us."""
+    failure = OSError("the host has no address")
+    for address in addresses:
+        try:
+            return await asyncio.open_connection(address.host, address.port, **tls)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _connect_through(proxy: Iterable[Address], url: SplitResult) -> asyncio.StreamWriter:
     """Have a proxy connect us with an address (RFC 9110, 9.3.6)."""
-    at = urlsplit(proxy)
-    reader, writer = await asyncio.open_connection(at.hostname, at.port or 80)
+    reader, writer = await _connect(proxy)
     target = url.netloc if url.port else f"{url.netloc}:443"
     writer.write(f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode())
     try:

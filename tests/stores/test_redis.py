@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sidecar.config import ConfigError, RedisConfig
 from sidecar.stores.redis import RedisStore, read_failure
 from sidecar.stores.redis_client import MAX_CONNECTIONS, build_redis
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
+from sidecar.transport.resolve import Resolver
 from tests.support.certificates import Authority
 from tests.support.redis_server import RedisServer, free_port, redis_server
 
@@ -30,8 +32,10 @@ PASSWORD = "zqpassword"
 
 
 @asynccontextmanager
-async def connected(server: RedisServer, **config: Any) -> AsyncIterator[tuple[RedisStore, Redis]]:
-    client = build_redis(RedisConfig(**{"url": server.url, "timeout_s": 0.5, **config}))
+async def connected(
+    server: RedisServer, resolver: Resolver | None = None, **config: Any
+) -> AsyncIterator[tuple[RedisStore, Redis]]:
+    client = build_redis(RedisConfig(**{"url": server.url, "timeout_s": 0.5, **config}), resolver)
     try:
         yield RedisStore(client, window_s=WINDOW_S, key_prefix=PREFIX), client
     finally:
@@ -233,6 +237,67 @@ async def test_tls_trusts_the_ca_file_and_nobody_else(tmp_path: Path, caplog: py
             assert caplog.records == []
         for host, ca_file in (("127.0.0.1", theirs.ca_file), ("127.0.0.1", None), ("localhost", ours.ca_file)):
             async with connected(server, url=f"rediss://{host}:{port}", ca_file=ca_file) as (store, _):
+                assert await failure(store) == "connection"
+
+
+class Names:
+    """Name servers: `redis.example` is this machine, at an address where nobody listens and at one of Redis."""
+
+    def __init__(self) -> None:
+        self.is_answering = threading.Event()
+        self.asked: list[str] = []
+
+    def getaddrinfo(self, host: str, _port: object, **_options: object) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        if host != "redis.example":
+            self.is_answering.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 0)) for ip in ("127.0.0.9", "127.0.0.1")]
+
+
+@pytest.fixture
+def names() -> Iterator[Names]:
+    fake = Names()
+    yield fake
+    fake.is_answering.set()
+
+
+async def test_redis_by_name_is_reached_while_other_names_hang(tmp_path: Path, names: Names) -> None:
+    resolver = Resolver(getaddrinfo=names.getaddrinfo)
+    others = [asyncio.ensure_future(resolver.lookup(f"{number}.example", 443, 60)) for number in range(4)]
+    with redis_server(tmp_path) as server:
+        async with connected(server, resolver, url=f"redis://redis.example:{server.port}/0") as (store, client):
+            assert await reserve(store) is None
+            assert "host=redis.example" in repr(client)
+    assert "redis.example" in names.asked
+    assert [other.done() for other in others] == [False] * 4
+    names.is_answering.set()
+    await asyncio.gather(*others)
+
+
+async def test_redis_whose_own_name_hangs_is_given_up_in_time(tmp_path: Path, names: Names) -> None:
+    resolver = Resolver(getaddrinfo=names.getaddrinfo)
+    with redis_server(tmp_path) as server:
+        async with connected(server, resolver, url="redis://silent.example:1", timeout_s=0.05) as (store, _):
+            async with asyncio.timeout(5):
+                assert await failure(store) in {"timeout", "connection"}
+
+
+@pytest.mark.parametrize(("certified", "is_reached"), [("redis.example", True), ("127.0.0.1", False)])
+async def test_certificate_is_checked_against_the_name_and_not_its_address(
+    tmp_path: Path, names: Names, certified: str, *, is_reached: bool
+) -> None:
+    (tmp_path / "ca").mkdir()
+    authority = Authority(tmp_path / "ca")
+    leaf, port = authority.leaf(certified), free_port()
+    files = ("--tls-cert-file", str(leaf.cert_file), "--tls-key-file", str(leaf.key_file))
+    tls = ("--tls-port", str(port), *files, "--tls-auth-clients", "no", "--tls-ca-cert-file", str(authority.ca_file))
+    resolver = Resolver(getaddrinfo=names.getaddrinfo)
+    with redis_server(tmp_path, *tls) as server:
+        url = f"rediss://redis.example:{port}"
+        async with connected(server, resolver, url=url, ca_file=authority.ca_file) as (store, _):
+            if is_reached:
+                assert await reserve(store) is None
+            else:
                 assert await failure(store) == "connection"
 
 

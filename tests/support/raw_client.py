@@ -11,6 +11,7 @@ from sidecar.transport.client import Limits, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
 from sidecar.transport.pool import build_tls_context, build_transport
 from sidecar.transport.reply import Reply
+from sidecar.transport.resolve import Resolver
 
 BODY = b'{"audience_type":"token"}'
 HEADERS = {
@@ -52,6 +53,7 @@ class RawClient:
         read_timeout_s: float = 30.0,
         total_timeout_s: float = 60.0,
         max_response_bytes: int = 100_000,
+        resolver: Resolver | None = None,
     ) -> None:
         self.waits_s: list[float] = []
         self.connects_s: list[float] = []
@@ -59,6 +61,8 @@ class RawClient:
             max_connections=max_connections,
             keepalive_idle_s=keepalive_idle_s,
             tls=build_tls_context(ca_file),
+            resolver=resolver or Resolver(),
+            lookup_timeout_s=connect_timeout_s,
             proxy=proxy,
             on_waited=self.waits_s.append,
             on_connected=self.connects_s.append,

@@ -163,9 +163,13 @@ class Delivery:
             self._metrics.quota_left.labels(app, quota.name).set(left)
 
     def _breaker_of(self, app: AppConfig) -> Breaker:
-        """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way."""
+        """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way.
+
+        The time-outs are part of the way: what is silence for an impatient app is an answer for another.
+        """
         url = urlsplit(app.base_url)
-        way = (url.hostname, url.port, app.proxy, app.ca_file)
+        timeouts_s = (app.connect_timeout_s, app.read_timeout_s, app.total_timeout_s)
+        way = (url.hostname, url.port, app.proxy, app.ca_file, timeouts_s)
         if way not in self._breakers:
             config = self._config.breaker
             self._breakers[way] = Breaker(

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Self
 
-from sidecar import __version__
+from sidecar import __version__, descriptors
 from sidecar.config import Config, ConfigError
 from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.registry import build_providers, check_app
@@ -23,8 +24,8 @@ from sidecar.server.tls import ListenerTls, check_tls
 from sidecar.telemetry.export import build_traces, check_environment
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.prove import prove
-
 from sidecar.transport.resolve import Resolver
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +38,8 @@ class Sidecar:
         """Take `resolver` in place of one that asks the system."""
         self._config = config
         self._environment = environment
-        self.metrics = Metrics(__version__)
         self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
+        self.metrics = Metrics(__version__)
 
     async def __aenter__(self) -> Self:
         """Build, bind and serve.
@@ -69,6 +70,8 @@ class Sidecar:
         config = self._config
         if problems := problems_of(config, self._environment):
             raise ConfigError("\n".join(problems))
+        if shortage := descriptors.shortage_of(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
+            _log.warning("max_in_flight does not fit", extra={"detail": shortage})
         probe_addresses(config)
         traces = build_traces(self._environment)
         stack.push_async_callback(asyncio.to_thread, traces.shutdown)
@@ -157,6 +160,7 @@ def _state(watched: Watched[Any]) -> str:
 
 async def prove_addresses(config: Config) -> dict[str, str | None]:
     """Prove every app's vendor by a TLS handshake; returns what is wrong by app, None where nothing is."""
+    resolver = Resolver()
     proofs = (
         prove(
             app.base_url,
@@ -166,6 +170,5 @@ async def prove_addresses(config: Config) -> dict[str, str | None]:
             resolver=resolver,
         )
         for name, app in config.apps.items()
-    resolver = Resolver()
     )
     return dict(zip(config.apps, await asyncio.gather(*proofs), strict=True))

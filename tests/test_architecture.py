@@ -27,8 +27,9 @@ ARROWS: dict[str, set[str]] = {
     "providers": {".", "config", "delivery", "errors", "secrets", "transport"},
     "server": {"config", "delivery", "errors", "providers", "secrets", "telemetry"},
     "simulator": set(),
-    "app": {".", "config", "delivery", "providers", "secrets", "server", "telemetry", "transport"},
-    "cli": {"app", "config", "simulator", "telemetry"},
+    "descriptors": {"config"},
+    "app": {".", "config", "delivery", "descriptors", "providers", "secrets", "server", "telemetry", "transport"},
+    "cli": {"app", "config", "descriptors", "simulator", "telemetry"},
     "__main__": {".", "cli"},
     ".": set(),
 }

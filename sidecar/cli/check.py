@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from sidecar.config import AppConfig, Config, ConfigError
+from sidecar.descriptors import limit_when_serving, shortage_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,8 @@ def _print(config: Config, proofs: dict[str, str | None], console: "Console") ->
     from rich.text import Text  # noqa: PLC0415
 
     console.print(f"gRPC {config.server.listen}, health {config.health.listen}, admin {config.admin.listen}")
+    if shortage := shortage_of(config, limit_when_serving()):
+        console.print(f"note: {shortage}", soft_wrap=True)
     if not console.is_terminal:
         for name, app in config.apps.items():
             console.print(" ".join(_row(name, app, proofs)), soft_wrap=True)

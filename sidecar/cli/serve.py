@@ -12,6 +12,7 @@ from pathlib import Path
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
 from sidecar.config import ConfigError
+from sidecar.descriptors import raise_limit
 from sidecar.telemetry.span_limits import check_span_limits
 
 EPILOG = """examples:
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         faulthandler.enable(sys.__stderr__)
     # gRPC's C core would write lines of its own between ours, what a peer says included.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    raise_limit()
     import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:

@@ -29,6 +29,7 @@ from sidecar.transport.body import BodyStream
 from sidecar.transport.client import EARLY_HEADERS, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
 from sidecar.transport.reply import Reply
+from sidecar.transport.shortage import LINES as SHORTAGES
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -337,9 +338,10 @@ class _Attempts:
 
 
 # Failures that say nothing of whether the vendor can be reached and answers: a caller who is gone, an old connection
-# that it closed, and answers that are none.
+# that it closed, answers that are none, and what we ran out of ourselves.
 _SAY_NOTHING = frozenset({
     EARLY_HEADERS, "idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid",
+    *SHORTAGES,
 })  # fmt: skip
 
 

@@ -4,6 +4,7 @@ Exceptions of the HTTP library end here. Whether the push was sent is not decide
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import time
@@ -15,9 +16,12 @@ import httpx
 from sidecar.transport.body import BodyStream
 from sidecar.transport.notes import ConnectionNotes, current_notes
 from sidecar.transport.reply import Reply
+from sidecar.transport.shortage import LINES, shortage_of
 
 # The cause of a failure to send the caller his initial metadata: he is gone.
 EARLY_HEADERS = "early_headers"
+
+_log = logging.getLogger(__name__)
 
 
 class TransportFailure(Exception):  # an outcome, as httpx names its own
@@ -98,7 +102,10 @@ class VendorClient:
         except Exception as error:
             # Whatever still runs of this attempt may not send it any more: what is said now must stay true.
             stream.revoke()
-            raise TransportFailure(_cause(error, notes, stream)) from error
+            cause = _cause(error, notes, stream)
+            if cause in LINES:
+                _log.error(LINES[cause], extra={"host": self.host})
+            raise TransportFailure(cause) from error
 
     async def _exchange(self, request: httpx.Request, stream: BodyStream, notes: ConnectionNotes) -> Reply:
         # The HTTP library's own limit of silence ends with an interim answer (1xx), and is not begun again.
@@ -167,9 +174,11 @@ def _cause(error: Exception, notes: ConnectionNotes, stream: BodyStream) -> str:
         return "response_invalid"
     if stream.was_asked or notes.is_connected:
         return "idle_connection_closed" if notes.is_reused else "connection_lost"
+    errors = list(_with_causes(error))
+    if (shortage := shortage_of(errors)) is not None:
+        return shortage
     if notes.is_looking_up:
         return "dns"
-    errors = list(_with_causes(error))
     return next((name for kind, name in _NO_CONNECTION if any(isinstance(e, kind) for e in errors)), "connect")
 
 

@@ -1,6 +1,7 @@
 """One call's way through a lane: attempts, and whether the push may have gone out when it fails."""
 
 import asyncio
+import errno
 
 import httpx
 import pytest
@@ -403,3 +404,24 @@ async def test_hang_up_in_a_back_off_ends_the_call_and_the_wait() -> None:
     await asyncio.wait_for(ended.wait(), 5)
     assert bench.transport.requests == 1
     assert bench.admission.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "state"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "descriptors", State.CLOSED),
+        (OSError(errno.ENOBUFS, "No buffer space available"), "system_memory", State.CLOSED),
+        (OSError(errno.ECONNREFUSED, "Connection refused"), "connect", State.OPEN),
+    ],
+)
+async def test_what_we_ran_out_of_ourselves_does_not_count_against_the_vendor(
+    error: OSError, cause: str, state: State
+) -> None:
+    """Nothing was sent, so it is tried again, and the next call is let through."""
+    breaker = Breaker(failure_ratio=0.1, min_calls=2, window_s=10.0, open_s=5.0)
+    bench = Bench([raises(error, is_asked=False)] * 2, max_attempts=2, breaker=breaker)
+    with pytest.raises(NotSent) as failed:
+        await bench.deliver(Caller().call())
+    assert (failed.value.cause, failed.value.sent, failed.value.attempts) == (cause, Sent.NO, 2)
+    assert breaker.state is state
+    assert bench.sample("push_sidecar_attempt_failures_total", cause=cause) == 2

@@ -2,14 +2,18 @@
 
 import asyncio
 import base64
+import errno
+import resource
 import socket
 import ssl
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from sidecar.transport.pool import build_tls_context
+from sidecar.transport.shortage import shortage_of
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient, Result
 from tests.support.raw_server import RawConnection, RawServer, Script, hold, serve_forever, serving
@@ -48,6 +52,63 @@ async def test_events_tell_the_lookup_from_the_connect_and_from_the_handshake(
         assert (await client.push()).events == (
             "connect.start", "dns.start", "dns.end", "tls.start", "tls.end", "connect.end", "response.headers.received",
         )  # fmt: skip
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open no further file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        next_free = probe.fileno()
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, hard))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_process_without_file_descriptors_says_so_and_goes_on_when_it_has_some(
+    host: str, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        serving(serve_forever, authority.server_context(host)) as server,
+        RawClient(server.port, authority.ca_file, host=host) as client,
+    ):
+        with no_descriptor_left():
+            assert_not_sent(await client.push(), "descriptors")
+        assert [(record.levelname, record.message, vars(record)["host"]) for record in caplog.records] == [
+            (
+                "ERROR",
+                "out of file descriptors, nothing was sent: raise their limit (ulimit -n) or lower max_in_flight",
+                host,
+            )
+        ]
+        assert (await client.push()).reply is not None
+
+
+async def test_proxy_is_not_blamed_for_our_file_descriptors(authority: Authority) -> None:
+    async with RawClient(443, authority.ca_file, proxy=f"http://127.0.0.1:{unused_port()}") as client:
+        with no_descriptor_left():
+            assert_not_sent(await client.push(), "descriptors")
+
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ([OSError(errno.EMFILE, "")], "descriptors"),
+        ([OSError(errno.ENFILE, "")], "descriptors"),
+        ([OSError(errno.ENOBUFS, "")], "system_memory"),
+        ([OSError(errno.ENOMEM, "")], "system_memory"),
+        ([RuntimeError(), OSError(errno.ECONNREFUSED, ""), OSError(errno.EMFILE, "")], "descriptors"),
+        ([OSError(errno.ECONNREFUSED, "")], None),
+        ([OSError(errno.EADDRNOTAVAIL, "")], None),
+        ([OSError("without a number")], None),
+        ([], None),
+    ],
+)
+def test_own_shortage_is_found_by_its_number(errors: list[Exception], cause: str | None) -> None:
+    assert shortage_of(errors) == cause
 
 
 async def test_listener_that_never_accepts(authority: Authority) -> None:

@@ -224,7 +224,9 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     environment: Annotated[
         Literal["product", "dev"], Meta(description="Apple's environment where a push names none. iOS only.")
     ] = "product"
-    connect_timeout_s: Annotated[Seconds, Meta(description="Limit of TCP connect and TLS handshake, in seconds.")] = 3.0
+    connect_timeout_s: Annotated[
+        Seconds, Meta(description="Limit of lookup, TCP connect and TLS handshake together, in seconds.")
+    ] = 3.0
     read_timeout_s: Annotated[
         Seconds, Meta(description="Limit of silence while waiting for the answer, in seconds.")
     ] = 10.0

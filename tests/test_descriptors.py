@@ -3,11 +3,14 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sidecar.config import AppConfig, Config
 from sidecar.descriptors import highest_limit, shortage_of
+from tests.conftest import Configure, StartSidecar
 from tests.support.process import ROOT
 
 NO_LIMIT = resource.RLIM_INFINITY
@@ -74,3 +77,35 @@ def test_limit_of_a_process_is_raised() -> None:
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
     )
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True) == "(200, 200)\n"
+
+
+@pytest.fixture
+def limit_of_4096() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("limit_of_4096")
+@pytest.mark.parametrize(("max_in_flight", "is_told"), [(3968, False), (3969, True)])
+async def test_sidecar_tells_at_its_start_and_starts(
+    start_sidecar: StartSidecar, caplog: pytest.LogCaptureFixture, max_in_flight: int, *, is_told: bool
+) -> None:
+    running = await start_sidecar(app={"max_in_flight": max_in_flight})
+    told = [vars(record)["detail"] for record in caplog.records if record.message == "max_in_flight does not fit"]
+    assert [text.partition(":")[0] for text in told] == (
+        ["up to 4097 file descriptors are needed, and the limit is 4096"] if is_told else []
+    )
+    assert (await running.push()).attempts == 1
+
+
+def test_check_tells_and_refuses_nothing(configure: Configure, tmp_path: Path) -> None:
+    configure(app={"max_in_flight": 200})
+    command = (sys.executable, "-m", "sidecar", "check", "--config", str(tmp_path / "config.yaml"))
+    checked = subprocess.run(
+        ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (note,) = (line for line in checked.stdout.splitlines() if line.startswith("note: "))
+    assert note.startswith("note: up to 328 file descriptors are needed, and the limit is 64: ")
+    assert checked.stdout.splitlines()[-1].endswith(" valid")

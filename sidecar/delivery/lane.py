@@ -29,7 +29,7 @@ from sidecar.transport.body import BodyStream
 from sidecar.transport.client import EARLY_HEADERS, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
 from sidecar.transport.reply import Reply
-from sidecar.transport.shortage import LINES as SHORTAGES
+from sidecar.transport.shortage import DETAILS as SHORTAGES
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -16,7 +16,7 @@ import httpx
 from sidecar.transport.body import BodyStream
 from sidecar.transport.notes import ConnectionNotes, current_notes
 from sidecar.transport.reply import Reply
-from sidecar.transport.shortage import LINES, shortage_of
+from sidecar.transport.shortage import DETAILS, shortage_of
 
 # The cause of a failure to send the caller his initial metadata: he is gone.
 EARLY_HEADERS = "early_headers"
@@ -103,8 +103,9 @@ class VendorClient:
             # Whatever still runs of this attempt may not send it any more: what is said now must stay true.
             stream.revoke()
             cause = _cause(error, notes, stream)
-            if cause in LINES:
-                _log.error(LINES[cause], extra={"host": self.host})
+            if cause in DETAILS:
+                fields = {"kind": cause, "detail": DETAILS[cause], "host": self.host}
+                _log.error("nothing was sent, by a shortage of our own", extra=fields)
             raise TransportFailure(cause) from error
 
     async def _exchange(self, request: httpx.Request, stream: BodyStream, notes: ConnectionNotes) -> Reply:

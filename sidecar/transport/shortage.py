@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 DESCRIPTORS = "descriptors"
 SYSTEM_MEMORY = "system_memory"
 
-# The line that tells an operator, by cause.
-LINES: Mapping[str, str] = {
-    DESCRIPTORS: "out of file descriptors, nothing was sent: raise their limit (ulimit -n) or lower max_in_flight",
-    SYSTEM_MEMORY: "the system has no memory for a socket, nothing was sent: give it more or lower max_in_flight",
+# What the log tells an operator, by cause.
+DETAILS: Mapping[str, str] = {
+    DESCRIPTORS: "out of file descriptors: raise their limit (ulimit -n, LimitNOFILE) or lower max_in_flight",
+    SYSTEM_MEMORY: "the system has no memory for a socket: give it more or lower max_in_flight",
 }
 
 _CAUSES = {

@@ -77,10 +77,10 @@ async def test_process_without_file_descriptors_says_so_and_goes_on_when_it_has_
     ):
         with no_descriptor_left():
             assert_not_sent(await client.push(), "descriptors")
-        assert [(record.levelname, record.message, vars(record)["host"]) for record in caplog.records] == [
+        assert [(record.levelname, vars(record)["detail"], vars(record)["host"]) for record in caplog.records] == [
             (
                 "ERROR",
-                "out of file descriptors, nothing was sent: raise their limit (ulimit -n) or lower max_in_flight",
+                "out of file descriptors: raise their limit (ulimit -n, LimitNOFILE) or lower max_in_flight",
                 host,
             )
         ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.transport.prove import prove
 from sidecar.transport.resolve import Address, Resolver, look_up
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient
@@ -377,3 +378,14 @@ async def test_second_address_is_tried_where_the_first_refuses(
         RawClient(server.port, authority.ca_file, host="localhost", resolver=resolver(names, clock)) as client,
     ):
         assert (await client.push()).reply is not None
+
+
+@pytest.mark.parametrize("proxy", [None, "http://proxy.example:3128"])
+async def test_address_that_is_to_be_proved_has_a_name_that_hangs(
+    names: NameServer, clock: Clock, proxy: str | None
+) -> None:
+    names.hold("vendor.example", "proxy.example")
+    tls = ssl.create_default_context()
+    told = await prove("https://vendor.example", tls=tls, proxy=proxy, timeout_s=0.01, resolver=resolver(names, clock))
+    assert told == "no answer from the name server in time"
+    assert names.asked == ["proxy.example" if proxy else "vendor.example"]

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import os
 import resource
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Self
@@ -26,6 +25,9 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.prove import prove
 from sidecar.transport.resolve import Resolver
 
+# How long each step of a stop may still take once it is to end soon. A process has two seconds for all of them.
+HURRIED_STEP_S = 0.2
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,7 @@ class Sidecar:
         self._environment = environment
         self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
         self.metrics = Metrics(__version__)
+        self._is_hurried = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Build, bind and serve.
@@ -65,6 +68,32 @@ class Sidecar:
         await self._to_stop.aclose()
         _log.info("stopped")
 
+    def hurry(self) -> None:
+        """End the stop soon: cut the calls in flight, and wait for nothing longer than a moment."""
+        in_flight = sum(
+            places for app in self._delivery.status().values() if isinstance(places := app["in_flight"], int)
+        )
+        cost = "pushes in flight may have gone out, and their callers read maybe" if in_flight else "nothing"
+        _log.warning("stop cut short", extra={"in_flight": in_flight, "cost": cost})
+        self._is_hurried.set()
+        self._cutting = asyncio.ensure_future(self._server.stop(0))
+
+    def look_again(self) -> None:
+        """Look at the files of secrets and certificates now."""
+        self._files.look_soon()
+
+    async def _finish(self, step: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+        """Make a step of the stop; one that takes long is left behind when the stop is to end soon."""
+        doing = asyncio.ensure_future(step(*arguments))
+        hurried = asyncio.ensure_future(self._is_hurried.wait())
+        await asyncio.wait({doing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        await asyncio.wait({doing}, timeout=HURRIED_STEP_S)
+        if doing.done():
+            doing.result()
+        else:
+            doing.cancel()
+
     async def _start(self, stack: AsyncExitStack) -> None:
         """Start everything; what is put on `stack` stops it, the last put first."""
         config = self._config
@@ -74,12 +103,12 @@ class Sidecar:
             _log.warning("max_in_flight does not fit", extra={"detail": shortage})
         probe_addresses(config)
         traces = build_traces(self._environment)
-        stack.push_async_callback(asyncio.to_thread, traces.shutdown)
-        delivery = Delivery(config, self.metrics, self._resolver)
-        stack.push_async_callback(delivery.aclose)
+        stack.push_async_callback(self._finish, asyncio.to_thread, traces.shutdown)
+        delivery = self._delivery = Delivery(config, self.metrics, self._resolver)
+        stack.push_async_callback(self._finish, delivery.aclose)
         await delivery.start()
         providers = build_providers(config, delivery, self._environment)
-        server = PushServer(config, providers, tracers=traces.tracers, metrics=self.metrics)
+        server = self._server = PushServer(config, providers, tracers=traces.tracers, metrics=self.metrics)
         health = HealthServer(config.health, server.service_names)
         secrets = [secret for provider in providers for secret in provider.secrets]
         for secret in secrets:
@@ -89,17 +118,17 @@ class Sidecar:
             self.metrics.certificate_stale.labels(tls.listener).set_function(partial(_is_stale, tls.files))
         status = partial(_status, health, delivery, secrets, server.tls)
         admin = AdminServer(config.admin, self.metrics, lambda: health.is_ready, status=status)
-        stack.push_async_callback(health.stop)
-        stack.push_async_callback(admin.stop)
+        stack.push_async_callback(self._finish, health.stop)
+        stack.push_async_callback(self._finish, admin.stop)
         for provider in providers:
-            stack.push_async_callback(provider.aclose)
+            stack.push_async_callback(self._finish, provider.aclose)
 
-        await stack.enter_async_context(
-            FileWatch([*secrets, *(tls.files for tls in server.tls)], interval_s=config.secrets.reload_interval_s)
-        )
+        files: list[Watched[Any]] = [*secrets, *(tls.files for tls in server.tls)]
+        self._files = FileWatch(files, interval_s=config.secrets.reload_interval_s)
+        await stack.enter_async_context(self._files)
         # Not ready, waiting calls refused, listeners closed: all at once, so that clients move to the next process.
         # None of these steps waits for another, or is left out when another fails.
-        stack.push_async_callback(server.stop, config.server.shutdown_grace_s)
+        stack.push_async_callback(self._finish, server.stop, config.server.shutdown_grace_s)
         for provider in providers:
             stack.callback(provider.stop)
         stack.callback(health.set_ready, is_ready=False)
@@ -109,15 +138,6 @@ class Sidecar:
         health.set_ready(is_ready=True)
         self.grpc_address, self.health_address, self.admin_address = server.address, health.address, admin.address
         self.grpc_addresses = server.addresses
-
-
-def stop_signal() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> list[str]:

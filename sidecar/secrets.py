@@ -53,11 +53,21 @@ class Watched(Generic[T]):
         self._digest = digest(current)
         # A read that hangs is waited for again at the next look, so that there is never more than one.
         self._reading: asyncio.Future[T | Exception] | None = None
+        self._looking = asyncio.Lock()
         # Whether the files hold nothing that can be used, so that the last good value is.
         self.is_stale = False
 
-    async def refresh(self) -> None:
-        """Look at the files, and take over what they hold if it is new; raises nothing."""
+    @property
+    def name(self) -> str:
+        """What it is and whose, for the log."""
+        return " ".join((self._what, *self._labels.values()))
+
+    async def refresh(self) -> bool:
+        """Look at the files, and take over what they hold if it is new; returns whether it is. Raises nothing."""
+        async with self._looking:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         try:
             value = await self._read()
             is_new = (digest := self._digest_of(value)) != self._digest
@@ -65,16 +75,17 @@ class Watched(Generic[T]):
                 self._use(value)
         except ConfigError as error:
             self._keep_last(str(error))
-            return
+            return False
         except Exception as error:  # noqa: BLE001  # whatever it is, the last good one serves and the watch goes on
             self._keep_last(f"{self._key}: {type(error).__name__}")
-            return
+            return False
         self._digest = digest
         if self.is_stale:
             _log.info(f"{self._what} can be used again", extra=dict(self._labels))
         self.is_stale = False
         if is_new:
             _log.info(f"{self._what} changed", extra=dict(self._labels))
+        return is_new
 
     def _keep_last(self, why: str) -> None:
         if not self.is_stale:
@@ -121,7 +132,7 @@ class WatchedSecret(Watched[Secret]):
 
 
 class FileWatch:
-    """Looks at the files every `interval_s` seconds, each on its own, while it is entered."""
+    """Looks at the files every `interval_s` seconds, each on its own, and when it is asked to, while it is entered."""
 
     def __init__(
         self,
@@ -133,17 +144,37 @@ class FileWatch:
         self._watched = watched
         self._interval_s = interval_s
         self._sleep = sleep
+        self._asked = asyncio.Event()
 
     async def __aenter__(self) -> None:
         """Begin."""
         # One task each: a file that hangs holds up no other.
         self._tasks = [asyncio.create_task(self._watch(watched)) for watched in self._watched]
+        self._tasks.append(asyncio.create_task(self._look_when_asked()))
 
     async def __aexit__(self, *_: object) -> None:
         """End, without waiting for a read that hangs."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def look_soon(self) -> None:
+        """Look at all files now; asked while that goes on, once more after it."""
+        self._asked.set()
+
+    async def _look_when_asked(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            are_new = await asyncio.gather(*(watched.refresh() for watched in self._watched))
+            _log.info(
+                "files were read again",
+                extra={
+                    "files": len(self._watched),
+                    "changed": [watched.name for watched, is_new in zip(self._watched, are_new, strict=True) if is_new],
+                    "unusable": [watched.name for watched in self._watched if watched.is_stale],
+                },
+            )
 
     async def _watch(self, watched: Watched[Any]) -> None:
         while True:

@@ -1,8 +1,6 @@
-"""Exit codes of the commands."""
+"""Exit codes of the commands. Imported before anything else, so it imports nothing itself."""
 
-from typing import Final
-
-EXIT_OK: Final = 0  # accepted
-EXIT_REFUSED: Final = 1  # refused, or not sent
-EXIT_USAGE: Final = 2  # wrong use or configuration
-EXIT_UNKNOWN: Final = 3  # the push may have gone out
+EXIT_OK = 0  # accepted
+EXIT_REFUSED = 1  # refused, or not sent
+EXIT_USAGE = 2  # wrong use or configuration
+EXIT_UNKNOWN = 3  # the push may have gone out

@@ -5,12 +5,13 @@ import asyncio
 import faulthandler
 import gc
 import os
-import signal
 import sys
 from pathlib import Path
 
 from sidecar.cli.configuration import load_checked
-from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
+from sidecar.cli.exits import EXIT_USAGE
+from sidecar.cli.signals import Signals
+from sidecar.cli.streams import crash_descriptor, write_soon
 from sidecar.config import ConfigError
 from sidecar.descriptors import raise_limit
 from sidecar.telemetry.span_limits import check_span_limits
@@ -40,11 +41,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run(args: argparse.Namespace) -> int:
     """Serve; returns the exit code."""
-    # A stop that comes while we are still starting: nothing is under way. The event loop takes over later.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
     # Should the interpreter itself crash, the log says where. It writes no values.
-    if sys.__stderr__ is not None:
-        faulthandler.enable(sys.__stderr__)
+    faulthandler.enable(crash_descriptor())
     # gRPC's C core would write lines of its own between ours, what a peer says included.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     raise_limit()
@@ -52,41 +50,47 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         check_span_limits(os.environ)
-        uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
+        return uvloop.run(_serve_simulated() if args.simulate else _serve(args.config))
     except ConfigError as error:
-        sys.stderr.write(f"push-sidecar: {error}\n")
+        write_soon(f"push-sidecar: {error}", sys.stderr)
         return EXIT_USAGE
-    return EXIT_OK
 
 
-async def _serve(path: Path | None) -> None:
-    from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
+async def _serve(path: Path | None) -> int:
+    from sidecar.app import Sidecar  # noqa: PLC0415  # 300 ms of imports that other verbs do not need
     from sidecar.telemetry.logs import logging_to_stderr  # noqa: PLC0415
 
     config = load_checked(path)
-    stop = stop_signal()
-    async with logging_to_stderr(config.log), Sidecar(config):
-        # What is there now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        await stop.wait()
+    with Signals() as signals:
+        async with logging_to_stderr(config.log) as lines, Sidecar(config) as sidecar:
+            sidecar.metrics.dropped_lines.count = lambda: lines.dropped
+            signals.listen(hurry=sidecar.hurry, look=sidecar.look_again)
+            # What is there now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            await signals.stop.wait()
+    return signals.exit_code
 
 
-async def _serve_simulated() -> None:
-    from sidecar.app import Sidecar, stop_signal  # noqa: PLC0415
+async def _serve_simulated() -> int:
+    from sidecar.app import Sidecar  # noqa: PLC0415
     from sidecar.cli.simulated import simulated, simulated_environment  # noqa: PLC0415  # needs `cryptography`
     from sidecar.telemetry.logs import logging_to_stderr  # noqa: PLC0415
 
-    stop = stop_signal()
-    async with simulated() as (simulator, config_file):
-        config = load_checked(config_file, simulated_environment())
-        async with logging_to_stderr(config.log), Sidecar(config) as sidecar:
-            await _print_welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)
-            await stop.wait()
+    with Signals() as signals:
+        async with simulated() as (simulator, config_file):
+            config = load_checked(config_file, simulated_environment())
+            async with logging_to_stderr(config.log) as lines, Sidecar(config) as sidecar:
+                sidecar.metrics.dropped_lines.count = lambda: lines.dropped
+                signals.listen(hurry=sidecar.hurry, look=sidecar.look_again)
+                welcome = await _welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)
+                await asyncio.to_thread(write_soon, welcome, sys.stdout)
+                await signals.stop.wait()
+    return signals.exit_code
 
 
-async def _print_welcome(target: str, admin: str, vendor: str) -> None:
-    """Make one real push, print it, and say how to make the next."""
+async def _welcome(target: str, admin: str, vendor: str) -> str:
+    """Make one real push; returns what became of it, and how to make the next."""
     from pushsidecar.client import connect_async  # noqa: PLC0415
     from pushsidecar.xg.v1 import AndroidNotification, PushRequest  # noqa: PLC0415
     from pushsidecar.xg.v1.push_service_pb2_grpc import PushServiceStub  # noqa: PLC0415
@@ -100,8 +104,7 @@ async def _print_welcome(target: str, admin: str, vendor: str) -> None:
     async with connect_async(target) as channel:
         response = await PushServiceStub(channel).Push(request)
     wanted = f" --target {target}" if target != "127.0.0.1:50051" else ""
-    sys.stdout.write(
-        f"""
+    return f"""
 push-sidecar serves gRPC on {target}; the vendor is simulated at {vendor}
 
 One push was just made through gRPC: push_id {response.push_id}, accepted after {response.attempts} call to the vendor,
@@ -115,7 +118,4 @@ With grpcurl (reflection is on):
   grpcurl -plaintext -d '{{"token": "sim-phone-3", "androidNotification": {{"title": "Hi", "content": "there"}}}}' \\
     {target} pushsidecar.xg.v1.PushService/Push
 Metrics: http://{admin}/metrics    Stop: Ctrl-C
-
 """
-    )
-    await asyncio.to_thread(sys.stdout.flush)

@@ -6,12 +6,14 @@ Must not live here: what the simulator does.
 import argparse
 import asyncio
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
+
+from sidecar.cli.signals import Signals
+from sidecar.cli.streams import write_soon
 
 if TYPE_CHECKING:
     from sidecar.simulator import Simulator
@@ -85,20 +87,17 @@ async def _run(args: argparse.Namespace) -> int:
     if args.no_tls and args.ca_out is not None:
         print("push-sidecar simulate: --ca-out needs TLS; leave out --no-tls", file=sys.stderr)
         return 1
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
     simulator = Simulator(host, port, tls=not args.no_tls, names=args.name, quota=Quota(limit=args.quota))
-    try:
-        async with simulator:
-            ca_file = None if args.no_tls else _place_ca(simulator, args.ca_out)
-            print(_describe(simulator, ca_file), flush=True)
-            await stopped.wait()
-    except OSError as error:
-        print(f"push-sidecar simulate: cannot run on {host} port {port}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    with Signals() as signals:
+        try:
+            async with simulator:
+                ca_file = None if args.no_tls else _place_ca(simulator, args.ca_out)
+                await asyncio.to_thread(write_soon, _describe(simulator, ca_file), sys.stdout)
+                await signals.stop.wait()
+        except OSError as error:
+            write_soon(f"push-sidecar simulate: cannot run on {host} port {port}: {error}", sys.stderr)
+            return 1
+    return signals.exit_code
 
 
 def _place_ca(simulator: "Simulator", ca_out: Path | None) -> Path:

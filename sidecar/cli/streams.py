@@ -5,8 +5,11 @@ It changes no exit code: what became of a push is told by the code even where no
 
 import io
 import os
+import stat
 import sys
 from typing import TextIO
+
+from sidecar.telemetry.line_writer import LineWriter, write_to
 
 
 def allow_every_character() -> None:
@@ -23,6 +26,28 @@ def say(text: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):  # full, closed, or none at all
         pass
+
+
+def write_soon(text: str, stream: TextIO) -> None:
+    """Write a text and its end, if that is possible; wait for its reader a moment at most."""
+    lines = LineWriter(write_to(stream))
+    lines.put(text)
+    lines.flush()
+
+
+def crash_descriptor() -> int:
+    """Return where a crash is written: standard error, by a way that does not wait for a reader, if there is one.
+
+    A process that crashes and cannot say so would not end. The descriptor itself is shared with others, who may count
+    on waiting; opened anew, it is ours. It stays open.
+    """
+    descriptor = 2
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        try:
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # no /proc, nobody reads, or it was opened by another user
+            pass
+    return descriptor
 
 
 def give_up_unwritten() -> None:

@@ -7,13 +7,13 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TextIO
 
 from sidecar.config import LogConfig
 from sidecar.telemetry.library_logs import LibraryLines, is_ours
+from sidecar.telemetry.line_writer import LineStream, LineWriter, write_to
 from sidecar.telemetry.own_logs import OwnLines
 
 # The loggers of the access log: `log.access` turns them on and off.
@@ -26,6 +26,9 @@ _NEVER = logging.CRITICAL + 1
 SUMMARY_INTERVAL_S = 5.0
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+# Made once: `json.dumps` with arguments of its own makes an encoder a line.
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,7 +44,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = _where(record)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
 
 
 class TextFormatter(logging.Formatter):
@@ -54,19 +57,35 @@ class TextFormatter(logging.Formatter):
         return f"{_time(record)} {record.levelname:<7} {record.getMessage()}{fields}{where}"
 
 
-class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes of our records some of each kind a minute, and of those of libraries what can be shown."""
+class LogHandler(logging.Handler):
+    """Writes of our records some of each kind a minute, and of those of libraries what can be shown.
 
-    def __init__(self, stream: TextIO, own: OwnLines | None = None, libraries: LibraryLines | None = None) -> None:
-        super().__init__(stream)
+    `write` takes a line without its end; it must not wait, since the event loop calls it.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        own: OwnLines | None = None,
+        libraries: LibraryLines | None = None,
+        *,
+        flush: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__()
+        self._write = write
         self._own = own or OwnLines()
         self._libraries = libraries or LibraryLines()
+        self._flush = flush
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or what can be shown of it, if it is to be written."""
         shown = (self._own if is_ours(record) else self._libraries).reduce(record)
         if shown is not None:
-            super().emit(shown)
+            self._emit(shown)
+
+    def flush(self) -> None:
+        """Wait a moment until what was taken is written: `logging` calls this at the end of the process."""
+        self._flush()
 
     def tell_suppressed(self, *, at_once: bool = False) -> None:
         """Write how many lines were not written, once: of the minutes that are over, or of all."""
@@ -74,18 +93,44 @@ class LogHandler(logging.StreamHandler[TextIO]):
         try:
             for lines in (self._own, self._libraries):
                 for fields in lines.take_suppressed(at_once=at_once):
-                    super().emit(logging.makeLogRecord({**_SUPPRESSED, **fields}))
+                    self._emit(_line("lines suppressed", fields))
         finally:
             self.release()
 
+    def describe_dropped(self, count: int) -> str:
+        """Return the line that tells how many lines were dropped."""
+        return self.format(_line("log lines dropped", {"dropped": count}))
 
-_SUPPRESSED = {"name": "sidecar", "msg": "lines suppressed", "levelno": logging.WARNING, "levelname": "WARNING"}
+    def _emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as bug:  # noqa: BLE001  # `logging` would print what the record was filled with
+            fields = {"at": f"{record.filename}:{record.lineno}", "exception": type(bug).__name__}
+            line = self.format(_line("bug in a log line", fields, logging.ERROR))
+        self._write(line)
+
+
+def _line(event: str, fields: Mapping[str, object], level: int = logging.WARNING) -> logging.LogRecord:
+    """Make a record of the log's own, which no limit applies to."""
+    named = {"name": "sidecar", "msg": event, "levelno": level, "levelname": logging.getLevelName(level)}
+    return logging.makeLogRecord({**named, **fields})
 
 
 @asynccontextmanager
-async def logging_to_stderr(config: LogConfig) -> AsyncIterator[None]:
-    """Send every log line of the process to standard error, and tell of those that are not written."""
-    handler = set_up(config)
+async def logging_to_stderr(config: LogConfig) -> AsyncIterator[LineWriter]:
+    """Send every log line of the process to standard error, and tell of those that are not written.
+
+    Nobody waits for who reads them, and neither does the end of the block for longer than a moment.
+    """
+    stream = sys.stderr
+
+    def describe(count: int) -> str:
+        return handler.describe_dropped(count)
+
+    lines = LineWriter(write_to(stream), tell=describe)
+    handler = set_up(config, lines.put, flush=lines.flush)
+    # Who writes past the log, as `warnings` and the interpreter itself do, must not wait either.
+    sys.stderr = LineStream(lines.put, stream)
 
     async def tell() -> None:
         while True:
@@ -94,16 +139,21 @@ async def logging_to_stderr(config: LogConfig) -> AsyncIterator[None]:
 
     telling = asyncio.create_task(tell())
     try:
-        yield
+        yield lines
     finally:
         telling.cancel()
         handler.tell_suppressed(at_once=True)
+        sys.stderr = stream
+        # Nothing else is under way any more: the loop may wait.
+        lines.flush()
 
 
-def set_up(config: LogConfig) -> LogHandler:
-    """Send every log line of the process to standard error."""
+def set_up(
+    config: LogConfig, write: Callable[[str], object], *, flush: Callable[[], object] = lambda: None
+) -> LogHandler:
+    """Send every log line of the process to `write`, which is for standard error."""
     # Who wants a line for each push wants them all.
-    handler = LogHandler(sys.stderr, OwnLines(unlimited=ACCESS if config.access == "all" else None))
+    handler = LogHandler(write, OwnLines(unlimited=ACCESS if config.access == "all" else None), flush=flush)
     is_text = config.format == "text" or (config.format == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
     root = logging.getLogger()

@@ -5,14 +5,16 @@ docs/operations.md lists them for operators; a test compares.
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version as version_of
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.exposition import generate_latest as as_text
+from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import generate_latest as as_openmetrics
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PLAIN_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -39,6 +41,21 @@ DURATION_BUCKETS = (
     15.0,
     30.0,
 )
+
+
+class _DroppedLines(Collector):
+    """Reads the count when somebody looks: it is kept where a line that is dropped may not take a lock."""
+
+    def __init__(self) -> None:
+        self.count: Callable[[], int] = lambda: 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the one family."""
+        yield CounterMetricFamily(
+            "push_sidecar_log_lines_dropped",
+            "Log lines that were not written, because nobody read them in time or standard error could not take them.",
+            value=self.count(),
+        )
 
 
 class Metrics:
@@ -225,6 +242,8 @@ class Metrics:
             unit="seconds",
             registry=self.registry,
         )
+        self.dropped_lines = _DroppedLines()
+        self.registry.register(self.dropped_lines)
         build = Info("push_sidecar_build", "What runs here.", registry=self.registry)
         build.info({"version": version, "python": platform.python_version(), "grpcio": version_of("grpcio")})
         ProcessCollector(registry=self.registry)

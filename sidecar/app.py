@@ -89,10 +89,11 @@ class Sidecar:
         await asyncio.wait({doing, hurried}, return_when=asyncio.FIRST_COMPLETED)
         hurried.cancel()
         await asyncio.wait({doing}, timeout=HURRIED_STEP_S)
-        if doing.done():
-            doing.result()
-        else:
+        if not doing.done():
             doing.cancel()
+            await asyncio.wait({doing}, timeout=HURRIED_STEP_S)
+        elif not doing.cancelled():
+            doing.result()
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Start everything; what is put on `stack` stops it, the last put first."""

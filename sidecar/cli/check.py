@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
-import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_USAGE
+from sidecar.cli.streams import allow_every_character, say
 from sidecar.config import AppConfig, Config, ConfigError
 from sidecar.descriptors import limit_when_serving, shortage_of
 
@@ -40,15 +41,18 @@ def run(args: argparse.Namespace) -> int:
     """Check; returns the exit code."""
     from rich.console import Console  # noqa: PLC0415  # `serve` imports none of it
 
+    allow_every_character()
     try:
         config = load_checked(args.config)
     except ConfigError as error:
-        sys.stderr.write(f"push-sidecar: {error}\n")
+        say(f"push-sidecar: {error}")
         return EXIT_USAGE
     from sidecar.app import prove_addresses  # noqa: PLC0415
 
     proofs = asyncio.run(prove_addresses(config)) if args.connect else {}
-    _print(config, proofs, Console(markup=False, highlight=False))
+    # What is wrong is told by the code even where nothing can be written; rich exits where a pipe is closed.
+    with suppress(OSError, SystemExit):
+        _print(config, proofs, Console(markup=False, highlight=False))
     return EXIT_REFUSED if any(proof is not None for proof in proofs.values()) else EXIT_OK
 
 

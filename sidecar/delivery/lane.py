@@ -154,8 +154,13 @@ class Lane:
 
     async def aclose(self) -> None:
         """Wait for the vendor calls whose callers have gone, then close the connections."""
-        while self._running:
-            await asyncio.wait(self._running)
+        try:
+            while self._running:
+                await asyncio.wait(self._running)
+        except asyncio.CancelledError:  # the stop is to end soon: their outcome stays unknown
+            for attempt in self._running:
+                attempt.cancel()
+            raise
         await self._pacer.aclose()
         await self._client.aclose()
 

@@ -79,9 +79,15 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or what can be shown of it, if it is to be written."""
-        shown = (self._own if is_ours(record) else self._libraries).reduce(record)
-        if shown is not None:
-            self._emit(shown)
+        try:
+            shown = (self._own if is_ours(record) else self._libraries).reduce(record)
+            if shown is not None:
+                self._write(self.format(shown))
+        except Exception as bug:  # noqa: BLE001  # `logging` would print what the record was filled with
+            fields = {"at": f"{record.filename}:{record.lineno}", "exception": type(bug).__name__}
+            shown = self._own.reduce(_line("bug in a log line", fields, logging.ERROR))
+            if shown is not None:
+                self._write(self.format(shown))
 
     def flush(self) -> None:
         """Wait a moment until what was taken is written: `logging` calls this at the end of the process."""
@@ -93,21 +99,13 @@ class LogHandler(logging.Handler):
         try:
             for lines in (self._own, self._libraries):
                 for fields in lines.take_suppressed(at_once=at_once):
-                    self._emit(_line("lines suppressed", fields))
+                    self._write(self.format(_line("lines suppressed", fields)))
         finally:
             self.release()
 
     def describe_dropped(self, count: int) -> str:
         """Return the line that tells how many lines were dropped."""
         return self.format(_line("log lines dropped", {"dropped": count}))
-
-    def _emit(self, record: logging.LogRecord) -> None:
-        try:
-            line = self.format(record)
-        except Exception as bug:  # noqa: BLE001  # `logging` would print what the record was filled with
-            fields = {"at": f"{record.filename}:{record.lineno}", "exception": type(bug).__name__}
-            line = self.format(_line("bug in a log line", fields, logging.ERROR))
-        self._write(line)
 
 
 def _line(event: str, fields: Mapping[str, object], level: int = logging.WARNING) -> logging.LogRecord:

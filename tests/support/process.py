@@ -92,3 +92,23 @@ async def serve_process(
         yield running
     finally:
         await running.stop()
+
+
+@asynccontextmanager
+async def bare_process(
+    *command: str, redirections: str = "", environment: Mapping[str, str] | None = None, **streams: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `python -m sidecar COMMAND` inside the block, its streams as `redirections` of a shell or `streams` say."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "sidecar", *command),
+        env={**kept, **(environment or {})},
+        cwd=ROOT,
+        **streams,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

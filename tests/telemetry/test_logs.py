@@ -5,6 +5,7 @@ import gc
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 
 from sidecar.config import LogConfig
 from sidecar.telemetry.library_logs import WITHHELD
+from sidecar.telemetry.line_writer import LineStream
 from sidecar.telemetry.logs import (
     ACCESS_ANSWERED,
     ACCESS_FAILED,
@@ -32,6 +34,10 @@ def record(message: str = "push failed", *, exc_info: object = None, **extra: ob
     for key, value in extra.items():
         setattr(made, key, value)
     return made
+
+
+def to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_exception_is_told_by_type_and_place_without_its_text(formatter: logging
 def test_lines_of_the_whole_process_go_to_standard_error(
     capsys: pytest.CaptureFixture[str], format_: str, starts: str
 ) -> None:
-    set_up(LogConfig(level="warning", format=format_))  # type: ignore[arg-type]
+    set_up(LogConfig(level="warning", format=format_), to_stderr)  # type: ignore[arg-type]
     logging.getLogger("sidecar.x").info("not written")
     logging.getLogger("sidecar.x").warning("written")
     out, err = capsys.readouterr()
@@ -113,7 +119,7 @@ def test_who_looks_on_from_a_terminal_gets_text(
     stream: io.StringIO, format_: str, starts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
-    set_up(LogConfig(format=format_))  # type: ignore[arg-type]
+    set_up(LogConfig(format=format_), to_stderr)  # type: ignore[arg-type]
     logging.getLogger("sidecar.x").info("written")
     assert stream.getvalue().startswith(starts)
 
@@ -132,7 +138,7 @@ def test_who_looks_on_from_a_terminal_gets_text(
 def test_access_log_can_be_switched(
     access: str, level: str, written: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    set_up(LogConfig(access=access, level=level))  # type: ignore[arg-type]
+    set_up(LogConfig(access=access, level=level), to_stderr)  # type: ignore[arg-type]
     logging.getLogger(ACCESS_ANSWERED).info("answered")
     logging.getLogger(ACCESS_FAILED).info("failed")
     logging.getLogger(ACCESS_FAILED).warning("failed louder")
@@ -154,11 +160,59 @@ async def test_what_was_not_written_is_told_in_time_and_at_the_end(
 
 
 @pytest.mark.usefixtures("_root_as_before")
+async def test_what_is_printed_past_the_log_does_not_wait_for_a_reader_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = sys.stderr
+    async with logging_to_stderr(LogConfig()) as lines:
+        logging.getLogger("sidecar.x").info("first")
+        sys.stderr.write("second\n")
+        assert isinstance(sys.stderr, LineStream)
+    assert sys.stderr is before
+    first, second = capsys.readouterr().err.splitlines()
+    assert (json.loads(first)["event"], second, lines.dropped) == ("first", "second", 0)
+
+
+@pytest.mark.usefixtures("_root_as_before")
+async def test_lines_that_were_dropped_are_told_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        async with logging_to_stderr(LogConfig(level="warning")) as lines:
+            os.close(reading)
+            logging.getLogger("sidecar.x").warning("lost")
+            assert lines.flush()
+            reading, fresh = os.pipe()
+            os.dup2(fresh, stream.fileno())
+            os.close(fresh)
+            logging.getLogger("sidecar.x").warning("written")
+    with os.fdopen(reading) as reader:
+        told, line = (json.loads(line) for line in reader)
+    assert (told["event"], told["level"], told["dropped"]) == ("log lines dropped", "warning", 1)
+    assert line["event"] == "written"
+
+
+def test_line_that_cannot_be_made_is_told_by_its_place_without_what_it_was_filled_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written: list[str] = []
+    handler = LogHandler(written.append)
+    handler.setFormatter(JsonFormatter())
+    broken = record("%d pushes")
+    broken.args = ("planted-secret",)
+    handler.handle(broken)
+    line = json.loads(written[0])
+    del line["time"]
+    assert line == {"level": "error", "event": "bug in a log line", "at": "x.py:1", "exception": "TypeError"}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("_root_as_before")
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_line_of_a_library_shows_nothing_that_it_was_filled_with(
     capsys: pytest.CaptureFixture[str], format_: str
 ) -> None:
-    set_up(LogConfig(level="debug", format=format_))  # type: ignore[arg-type]
+    set_up(LogConfig(level="debug", format=format_), to_stderr)  # type: ignore[arg-type]
     for name in ("somebody.else", "sidecars", "grpc._cython.cygrpc", "asyncio", "root"):
         library = logging.getLogger(name)
         library.error("Invalid encoding on %s", b"planted-secret")
@@ -180,7 +234,7 @@ async def test_exception_that_nobody_took_is_told_without_its_text(capsys: pytes
     async def fail() -> None:
         raise ValueError("planted-secret")
 
-    set_up(LogConfig())
+    set_up(LogConfig(), to_stderr)
     task = asyncio.create_task(fail())
     await asyncio.wait([task])
     del task

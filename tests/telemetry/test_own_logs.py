@@ -23,7 +23,7 @@ class Log:
         self.clock = Clock()
         self._stream = io.StringIO()
         own, libraries = OwnLines(unlimited=unlimited, now=self.clock), LibraryLines(self.clock)
-        self.handler = LogHandler(self._stream, own, libraries)
+        self.handler = LogHandler(lambda line: self._stream.write(f"{line}\n"), own, libraries)
         self.handler.setFormatter(JsonFormatter())
 
     def write(

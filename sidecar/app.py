@@ -125,8 +125,7 @@ class Sidecar:
             stack.push_async_callback(self._finish, provider.aclose)
 
         files: list[Watched[Any]] = [*secrets, *(tls.files for tls in server.tls)]
-        self._files = FileWatch(files, interval_s=config.secrets.reload_interval_s)
-        await stack.enter_async_context(self._files)
+        self._files = await stack.enter_async_context(FileWatch(files, interval_s=config.secrets.reload_interval_s))
         # Not ready, waiting calls refused, listeners closed: all at once, so that clients move to the next process.
         # None of these steps waits for another, or is left out when another fails.
         stack.push_async_callback(self._finish, server.stop, config.server.shutdown_grace_s)

@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from sidecar.config import ConfigError, Secret, read_secret_file
 
@@ -146,11 +146,12 @@ class FileWatch:
         self._sleep = sleep
         self._asked = asyncio.Event()
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         """Begin."""
         # One task each: a file that hangs holds up no other.
         self._tasks = [asyncio.create_task(self._watch(watched)) for watched in self._watched]
         self._tasks.append(asyncio.create_task(self._look_when_asked()))
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         """End, without waiting for a read that hangs."""

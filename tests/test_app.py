@@ -126,17 +126,6 @@ async def test_stop_waits_for_the_answer_of_a_call_whose_caller_has_gone(
     assert client.end_ns > server.end_ns
 
 
-async def test_second_signal_changes_nothing(vendor: Simulator, tmp_path: Path) -> None:
-    async with served(write_config(tmp_path, vendor)) as on:
-        in_flight = on.push(android("fault-latency-0.5"), timeout=10)
-        await until(lambda: vendor.received == 1)
-        for _ in range(2):
-            on.process.send_signal(signal.SIGTERM)
-            await on.process.wait_for("stopping")
-        assert (await in_flight).attempts == 1
-        assert await on.process.wait() == 0
-
-
 async def test_idle_sidecar_stops_at_once(vendor: Simulator, tmp_path: Path) -> None:
     async with served(write_config(tmp_path, vendor)) as on:
         await on.push(android(), timeout=10)

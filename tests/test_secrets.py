@@ -29,6 +29,7 @@ NEW = "not-a-secret-any-more"
 KEPT = "secret cannot be used, the last good one is"
 MENDED = "secret can be used again"
 CHANGED = "secret changed"
+READ_AGAIN = "files were read again"
 
 
 def swap(volume: Path, content: bytes | None) -> None:
@@ -270,6 +271,34 @@ async def test_watch_looks_at_every_interval_and_ends(watched: Watched) -> None:
     assert (watched.used, waits) == (["two"], [7.0, 7.0, 7.0])
     rewrite(watched.volume, b"three")
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def never(_seconds: float) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_watch_that_is_asked_looks_at_every_file_and_tells_what_came_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    files = [Watched(tmp_path / app, app) for app in ("same", "changed", "gone")]
+    async with FileWatch([each.secret for each in files], interval_s=7.0, sleep=never) as watch:
+        rewrite(files[1].volume, b"two")
+        (files[2].volume / "key").unlink()
+        watch.look_soon()
+        await until(lambda: READ_AGAIN in events(caplog))
+        watch.look_soon()
+        await until(lambda: events(caplog).count(READ_AGAIN) == 2)
+    first, second = (vars(record) for record in caplog.records if record.message == READ_AGAIN)
+    assert (first["files"], first["changed"], first["unusable"]) == (3, ["secret changed"], ["secret gone"])
+    assert (second["files"], second["changed"], second["unusable"]) == (3, [], ["secret gone"])
+    assert [each.used for each in files] == [[], ["two"], []]
+
+
+async def test_two_looks_at_the_same_time_are_one_change_and_no_failure(watched: Watched) -> None:
+    rewrite(watched.volume, b"two")
+    are_new = await asyncio.gather(watched.secret.refresh(), watched.secret.refresh())
+    assert (are_new, watched.used, watched.secret.is_stale) == ([True, False], ["two"], False)
 
 
 def test_nothing_of_a_secret_is_in_the_watchs_own(watched: Watched) -> None:

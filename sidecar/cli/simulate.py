@@ -75,7 +75,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the simulator until SIGINT or SIGTERM; 0, or 1 when it cannot start."""
+    """Run the simulator until SIGINT or SIGTERM; returns the exit code: 1 when it cannot start."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(args))
 

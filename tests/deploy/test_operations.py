@@ -24,7 +24,7 @@ def section(title: str) -> str:
 
 
 def events() -> Iterator[str]:
-    """Give the constant texts that the sources log, and the one that tells of lines that were not written."""
+    """Give the constant texts that the sources log, and what the log says of itself."""
     for path in sorted((ROOT / "sidecar").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
@@ -34,7 +34,8 @@ def events() -> Iterator[str]:
                 continue
             if (at := LOG_METHODS.get(node.func.attr)) is not None:
                 yield from _texts(node.args[at])
-    yield "lines suppressed"
+    # What the log says of itself.
+    yield from ("lines suppressed", "log lines dropped", "bug in a log line")
 
 
 def _texts(text: ast.expr) -> Iterator[str]:

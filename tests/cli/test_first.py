@@ -31,6 +31,22 @@ from sidecar.cli.streams import crash_descriptor
 faulthandler.enable(crash_descriptor())
 os.abort()
 """
+STARTING = """
+import signal, sys
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+BEFORE = [signal.getsignal(number) for number in NUMBERS]
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name in {"argparse", "sidecar.cli.streams", "sidecar.cli.serve", "sidecar.cli.check", "uvloop"}:
+            print(name, *(signal.getsignal(number) is not old for number, old in zip(NUMBERS, BEFORE)))
+
+sys.meta_path.insert(0, Watch())
+sys.argv = ["push-sidecar", VERB, "--version"]
+from sidecar.__main__ import main
+main()
+"""
 
 
 @pytest.fixture
@@ -74,3 +90,12 @@ def test_main_imports_nothing_before_signals_have_their_handlers() -> None:
     ours = [name for name in loaded if name.startswith("sidecar")]
     assert ours == ["sidecar", "sidecar.__main__", "sidecar.cli", "sidecar.cli.exits", "sidecar.cli.first"]
     assert not {"asyncio", "argparse", "typing", "logging", "uvloop", "grpc"} & set(loaded)
+
+
+@pytest.mark.parametrize("verb", ["serve", "simulate"])
+def test_handlers_are_there_before_the_verbs_are_imported(verb: str) -> None:
+    program = STARTING.replace("VERB", repr(verb))
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    imported = [line for line in done.stdout.splitlines() if line.startswith(("sidecar.", "argparse", "uvloop"))]
+    assert "sidecar.cli.serve" in {line.partition(" ")[0] for line in imported}
+    assert [line for line in imported if not line.endswith(" True True True")] == []

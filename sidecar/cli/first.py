@@ -43,8 +43,13 @@ def stop_while_starting() -> None:
 
 
 def interrupt() -> None:
-    """Let SIGTERM end a verb as Ctrl-C does, so that it says what became of its work."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end a verb as Ctrl-C does, so that it says what became of its work.
+
+    Not where Ctrl-C is ignored, as in a shell's background job: there SIGTERM ends it as it ends any program.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # By way of SIGINT, whose handler asyncio replaces: an exception in the midst of gRPC crashes the interpreter.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 _terminals = [descriptor for descriptor in range(3) if os.isatty(descriptor)]

@@ -237,7 +237,12 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     )
     max_queue: Annotated[
         int,
-        Meta(ge=0, le=1_000_000, description="Calls that may wait for a place; beyond it OVERLOADED at once."),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Calls that may wait for a place, and those that may wait for each quota; beyond it OVERLOADED "
+            "at once.",
+        ),
     ] = 256
     overload_retry_after_s: Annotated[
         Seconds, Meta(description="What OVERLOADED tells its caller to wait, in seconds.")
@@ -245,16 +250,26 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     quota_retry_after_s: Annotated[
         Seconds,
         Meta(
-            description="How long the app is slowed down when the vendor refuses for its quota and names no time, in "
-            "seconds; what QUOTA_EXCEEDED then tells to wait."
+            description="How long calls of the refused class, and those that share its quota, are paused when the "
+            "vendor refuses for its quota and names no time, in seconds; what QUOTA_EXCEEDED then tells to wait."
         ),
     ] = 60.0
+    max_retry_after_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=86_400,
+            description="The longest such pause, in seconds, whatever the vendor's `Retry-After` names; what "
+            "QUOTA_EXCEEDED then tells to wait at most.",
+        ),
+    ] = 3600.0
     quotas: Annotated[
         dict[str, str] | None,
         Meta(
             description="Calls that may be made, by class of call (for `xg`: `all`, `tag`, `single`, `list`; joined by "
-            "`+` they share one quota), such as `all+tag: 30/hour` or `single: 100/second`. Unset: what the vendor "
-            "documents; `{}`: none."
+            "`+` they share one quota), such as `all+tag: 30/hour` or `single: 100/second`, or several limits, such as "
+            "`5/minute; 20/day`. A limit is `N/unit` or `N per M units`, of second, minute, hour, day, month (30 days) "
+            "or year (360 days). Unset: what the vendor documents; `{}`: none."
         ),
     ] = None
     max_response_bytes: Annotated[

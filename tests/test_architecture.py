@@ -55,10 +55,10 @@ OWNERS: dict[str, dict[str, str]] = {
     },
     "redis": {
         "sidecar.stores.redis": "the shared store of request ids",
+        "sidecar.stores.quota_redis": "the shared counter of quotas",
         "sidecar.stores.redis_client": "its connection",
         "sidecar.stores.build": "the type of that connection",
     },
-    "limits": {"sidecar.delivery.quota": "counts quotas"},
     "sqlite3": {"sidecar.stores.sqlite": "the store of request ids in a file"},
     "yaml": {"sidecar.config_tree": "the configuration file", "sidecar.cli": "writes an example of it"},
     "rich": {"sidecar.cli": "tables for people"},
@@ -86,7 +86,7 @@ VENDOR_PLACES = {
 # Start-up time and memory: `serve` without traces has no use for these.
 NOT_FOR_SERVE = (
     "rich", "cryptography", "matplotlib", "numpy", "requests", "opentelemetry.exporter", "sidecar.simulator",
-    "pytest", "redis", "sidecar.stores.sqlite", "sidecar.stores.redis",
+    "pytest", "redis", "sidecar.stores.sqlite", "sidecar.stores.redis", "sidecar.stores.quota_redis",
 )  # fmt: skip
 
 

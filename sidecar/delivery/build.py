@@ -14,9 +14,11 @@ from sidecar.delivery.claim import Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
 from sidecar.delivery.pacing import Pacer
-from sidecar.delivery.quota import Limiter, LimiterFailure, Quota, read_quotas
+from sidecar.delivery.quota import Quota, read_quotas
+from sidecar.delivery.reservation import Gate, Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
-from sidecar.stores.build import build_redis_of, build_store
+from sidecar.stores.build import build_counter, build_redis_of, build_store
+from sidecar.stores.store import StoreFailure
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
 from sidecar.transport.pool import build_tls_context, build_transport
@@ -35,13 +37,14 @@ class Delivery:
         self._config = config
         self._metrics = metrics
         self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
-        redis, key_prefix = build_redis_of(config, self._resolver), config.redis.key_prefix
+        redis = build_redis_of(config, self._resolver)
         self._redis = redis
-        self._store = build_store(config.idempotency, redis, key_prefix)
-        self._limiter = Limiter(redis if config.pacing.storage == "redis" else None, key_prefix)
+        self._store = build_store(config.idempotency, redis, config.redis.key_prefix)
+        self._counter = build_counter(config, redis)
+        self._gates = Gates()
         self._breakers: dict[object, Breaker] = {}
         self._status: dict[str, Callable[[], dict[str, object]]] = {}
-        self._counted: list[tuple[str, str, Quota]] = []
+        self._counted: list[tuple[str, Gate]] = []
         metrics.before_scrape.append(self._look_at_quotas)
 
     async def start(self) -> None:
@@ -86,18 +89,19 @@ class Delivery:
         )
         self._metrics.in_flight_limit.labels(name).set(app.max_in_flight)
         self._metrics.queue_limit.labels(name).set(app.max_queue)
-        subject = _subject(app)
-        for quota in quotas:
-            self._metrics.quota_limit.labels(name, quota.name).set(quota.limit.amount)
-            self._counted.append((name, subject, quota))
+        gates = self._gates.of(_subject(app), quotas)
+        for gate in gates:
+            for limit in gate.quota.limits:
+                self._metrics.quota_limit.labels(name, gate.quota.name, str(limit)).set(limit.amount)
+            self._counted.append((name, gate))
         budget = RetryBudget(app.retry.budget_ratio)
         self._metrics.retry_budget_left.labels(name).set_function(lambda: budget.left)
         pacer = Pacer(
             app=name,
-            subject=subject,
-            quotas=quotas,
-            limiter=self._limiter,
+            gates=gates,
+            counter=self._counter,
             max_waiting=app.max_queue,
+            max_pause_s=app.max_retry_after_s,
             overload_retry_after_s=app.overload_retry_after_s,
             metrics=self._metrics,
         )
@@ -151,16 +155,17 @@ class Delivery:
 
     async def _look_at_quotas(self) -> None:
         """Bring the metric of what is left up to date."""
-        await asyncio.gather(*(self._look_at(app, subject, quota) for app, subject, quota in self._counted))
+        await asyncio.gather(*(self._look_at(app, gate) for app, gate in self._counted))
 
-    async def _look_at(self, app: str, subject: str, quota: Quota) -> None:
-        left = math.nan
+    async def _look_at(self, app: str, gate: Gate) -> None:
+        left = [math.nan] * len(gate.quota.limits)
         try:
-            left = await self._limiter.left(quota, subject)
-        except LimiterFailure:
+            left = [room.left for room in await self._counter.look(gate.charges(1))]
+        except StoreFailure:
             pass  # counted where a call meets it
         finally:
-            self._metrics.quota_left.labels(app, quota.name).set(left)
+            for limit, places in zip(gate.quota.limits, left, strict=True):
+                self._metrics.quota_left.labels(app, gate.quota.name, str(limit)).set(places)
 
     def _breaker_of(self, app: AppConfig) -> Breaker:
         """Return the breaker of the app's vendor host; apps share it where they reach the host in the same way.

@@ -20,6 +20,7 @@ from sidecar.delivery.breaker import Breaker, Permit
 from sidecar.delivery.call import Call, Withheld
 from sidecar.delivery.pacing import PacedOut, Pacer
 from sidecar.delivery.pauses import Pauses
+from sidecar.delivery.reservation import Hold
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, QuotaExceeded, Sent, SidecarBug
 from sidecar.telemetry import names
@@ -49,6 +50,16 @@ class Outgoing:
     body: bytes = field(repr=False)
     call_class: str
     is_repeatable_when_busy: bool
+
+    @property
+    def costs(self) -> Mapping[str, int]:
+        """What one attempt costs of the vendor's quotas, by class of call."""
+        return _one_of(self.call_class)
+
+
+@cache
+def _one_of(call_class: str) -> Mapping[str, int]:
+    return {call_class: 1}
 
 
 class Lane:
@@ -106,11 +117,12 @@ class Lane:
         """
         attempts = _Attempts()
         at_least_s = 0.0
+        costs = outgoing.costs
         try:
             while True:
                 self._refuse_when_open(self._breaker.check)
-                if self._pacer.must_wait(outgoing.call_class):
-                    await self._pacer.wait(call, outgoing.call_class, at_least_s)
+                if self._pacer.must_wait(costs):
+                    attempts.hold = await self._pacer.wait(call, costs, attempts.hold, at_least_s)
                 await self._enter(call)
                 try:
                     return await self._send(call, outgoing, read, attempts)
@@ -121,15 +133,20 @@ class Lane:
         except PushError as error:
             error.attempts = attempts.made
             raise
+        finally:
+            if attempts.hold is not None:
+                attempts.hold.give_back()
 
     async def _send(self, call: Call, outgoing: Outgoing, read: Callable[[Reply, int], T], attempts: "_Attempts") -> T:
         """Make attempts while the call holds its place."""
         while True:
+            if self._pacer.must_wait(outgoing.costs):
+                await self._pacer.renew(call, outgoing.costs, attempts.hold)
             permit = self._refuse_when_open(self._breaker.admit)
             if attempts.last is None:
                 self._budget.deposit()
             attempts.made += 1
-            stream = BodyStream(outgoing.body, self._commit_hook(call, outgoing))
+            stream = BodyStream(outgoing.body, self._commit_hook(call, outgoing, attempts))
             task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempts.made, permit))
             attempts.last = task
             self._running.add(task)
@@ -189,12 +206,12 @@ class Lane:
             self._breaker_refusals.inc()
             raise
 
-    def _commit_hook(self, call: Call, outgoing: Outgoing) -> Callable[[], Awaitable[None]]:
+    def _commit_hook(self, call: Call, outgoing: Outgoing, attempts: "_Attempts") -> Callable[[], Awaitable[None]]:
         async def before_first_byte() -> None:
-            if self._pacer.must_wait(outgoing.call_class):
+            if self._pacer.must_wait(outgoing.costs):
                 if call.claim is not None:
                     call.claim.check()
-                await self._pacer.take(outgoing.call_class)
+                await self._pacer.take(outgoing.costs, attempts.hold)
             await call.before_first_byte()
 
         return before_first_byte
@@ -286,7 +303,7 @@ class Lane:
         except PushError as error:
             attributes[names.ERROR_TYPE] = error.reason.value
             if isinstance(error, QuotaExceeded):
-                self._pacer.slow_down(outgoing.call_class, error.retry_after_s)
+                error.retry_after_s = self._pacer.slow_down(outgoing.costs, error.retry_after_s)
             raise
         except asyncio.CancelledError:
             attributes[names.ERROR_TYPE] = "cancelled"
@@ -333,12 +350,13 @@ class Lane:
 
 
 class _Attempts:
-    """The vendor calls of one push: how many were made, and the last."""
+    """The vendor calls of one push: how many were made, the last, and what the push holds of its quotas."""
 
-    __slots__ = ("last", "made")
+    __slots__ = ("hold", "last", "made")
 
     def __init__(self) -> None:
         self.made = 0
+        self.hold: Hold | None = None
         self.last: asyncio.Task[Any] | None = None
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.config import CallerConfig, Config, ConfigError
 from sidecar.delivery.call import Call
-from sidecar.delivery.quota import read_quotas
+from sidecar.delivery.quota import read_limit
 from sidecar.errors import CallerNotAllowed, QuotaExceeded
 from sidecar.server.address import UNIX_PREFIX, listeners_of
 from sidecar.server.certificate import DNS, IP, URI, San, is_plain, read_peer
@@ -22,7 +22,6 @@ from sidecar.server.rate import Rate
 
 # gRPC's name of the certificate that a caller showed.
 _PEM = "x509_pem_cert"
-_RATE = "calls"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # A name of a certificate; and, if it counts there alone, the listener.
@@ -150,10 +149,10 @@ def _rate_of(name: str, caller: CallerConfig) -> tuple[int, float] | None:
     if caller.rate is None:
         return None
     try:
-        (rate,) = read_quotas({_RATE: caller.rate}, (_RATE,))
+        rate = read_limit(caller.rate)
     except ValueError as error:
-        raise ConfigError(f"callers.{name}.rate: {str(error).partition(': ')[2]}") from None
-    return rate.limit.amount, float(rate.limit.get_expiry())
+        raise ConfigError(f"callers.{name}.rate: {error}") from None
+    return rate.amount, float(rate.window_s)
 
 
 def _list(names: Iterable[str]) -> str:

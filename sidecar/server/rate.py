@@ -1,7 +1,7 @@
 """How often a caller may call: a bucket of as many calls as its rate has, which is filled evenly.
 
-Not the library that counts the vendor's quotas: that is exact over a moving window, at a price that grows with the
-number, and a caller's limit is to cost a caller's flood nothing. Decides; waits for nothing.
+Not the counter of the vendor's quotas: that is exact over a moving window and remembers every call in it, and a
+caller's limit is to cost a caller's flood nothing. Decides; waits for nothing.
 """
 
 import time

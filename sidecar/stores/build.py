@@ -1,9 +1,11 @@
-"""Builds the store that the configuration chooses, and the connection to Redis that it may share with the quotas."""
+"""Builds what the configuration chooses: the store of request ids, the counter of quotas, and the Redis of both."""
 
 from typing import TYPE_CHECKING
 
 from sidecar.config import Config, ConfigError, IdempotencyConfig
 from sidecar.stores.memory import MemoryStore
+from sidecar.stores.quota import QuotaCounter
+from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.stores.store import Store
 from sidecar.transport.resolve import Resolver
 
@@ -40,3 +42,13 @@ def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefi
         assert idempotency.sqlite_file is not None  # noqa: S101  # config.py sees to it
         return SqliteStore(idempotency.sqlite_file, window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)
     return MemoryStore(window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)
+
+
+def build_counter(config: Config, redis: "Redis | None") -> QuotaCounter:
+    """Build the counter of quotas."""
+    if config.pacing.storage == "redis":
+        from sidecar.stores.quota_redis import RedisCounter  # noqa: PLC0415  # an extra
+
+        assert redis is not None  # noqa: S101  # `build_redis_of` of the same configuration
+        return RedisCounter(redis, config.redis.key_prefix)
+    return MemoryCounter()

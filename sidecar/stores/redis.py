@@ -160,10 +160,7 @@ class RedisStore:
             return await script(keys=[self._key_prefix + key.hex()], args=values)
         except (RedisError, OSError, ConfigError) as error:
             failure = read_failure(error)
-            if failure.kind == "read_only":
-                # It was demoted to a replica, and keeps its connections.
-                with contextlib.suppress(RedisError, OSError):
-                    await self._redis.connection_pool.disconnect(inuse_connections=False)
+            await drop_if_demoted(self._redis, failure)
             if failure.kind in {"read_only", "connection"}:
                 # What answers next may be another one.
                 self._is_checked = False
@@ -177,6 +174,13 @@ class RedisStore:
         if memory.get("maxmemory_policy") != "noeviction":
             raise StoreFailure("eviction_policy")
         self._is_checked = True
+
+
+async def drop_if_demoted(redis: "Redis", failure: StoreFailure) -> None:
+    """Close the connections to a Redis that was demoted to a replica, which keeps them."""
+    if failure.kind == "read_only":
+        with contextlib.suppress(RedisError, OSError):
+            await redis.connection_pool.disconnect(inuse_connections=False)
 
 
 # The first that fits.

@@ -188,21 +188,22 @@ class Metrics:
         )
         self.paused = Gauge(
             "push_sidecar_paused_seconds",
-            "Time for which calls are still paused because the vendor refused for its quota; 0 is not paused.",
+            "Time for which calls are still paused because the vendor refused for its quota; 0 is not paused. classes "
+            "is a quota, or a class that has none and was refused.",
             ("app", "classes"),
             unit="seconds",
             registry=self.registry,
         )
         self.quota_left = Gauge(
             "push_sidecar_quota_left",
-            "Calls that the app's quota still allows at this moment; NaN while it cannot be counted.",
-            ("app", "classes"),
+            "Places that the app's quota still has at this moment, by limit; NaN while it cannot be counted.",
+            ("app", "classes", "limit"),
             registry=self.registry,
         )
         self.quota_limit = Gauge(
             "push_sidecar_quota_limit",
-            "Calls that the app's quota allows in its time.",
-            ("app", "classes"),
+            "Places that the app's quota has in its time, by limit.",
+            ("app", "classes", "limit"),
             registry=self.registry,
         )
         self.limiter_failures = Counter(

@@ -20,9 +20,5 @@ async def nothing_is_left() -> AsyncIterator[None]:
     gc.collect(1)  # what the test made is young; a whole collection takes longer than the test
     await turns(1)
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
-    # The library that counts quotas forgets old entries in a task of its own, which ends by itself.
-    forgetting = {task for task in left if "MemoryStorage" in repr(task.get_coro())}
-    if forgetting:
-        await asyncio.wait(forgetting, timeout=10)
     assert unnoticed == []
     assert {task for task in left if not task.done()} == set()

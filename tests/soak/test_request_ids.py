@@ -18,10 +18,12 @@ from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane, Outgoing
 from sidecar.delivery.pacing import Pacer
-from sidecar.delivery.quota import Limiter, read_quotas
+from sidecar.delivery.quota import read_quotas
+from sidecar.delivery.reservation import Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.errors import PushError, Sent, VendorBusy
 from sidecar.stores.memory import MemoryStore
+from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.stores.store import StoreFailure
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
@@ -122,12 +124,13 @@ class Process:
         )  # fmt: skip
         self.ids = Idempotency(app=APP, keeper=keeper, max_waiting=1000, retry_after_s=1.0)
         self.admission = Admission(max_in_flight=20, max_queue=200, retry_after_s=1.0)
+        self.gates = Gates().of("account", read_quotas(quotas, [SINGLE]))
         self.lane = Lane(
             app=APP,
             path="/push",
             client=VendorClient(vendor, "https://vendor.example/push", Limits(0.5, 0.5, 0.8, 1000)),
             pacer=Pacer(
-                app=APP, subject="account", quotas=read_quotas(quotas, [SINGLE]), limiter=Limiter(), max_waiting=100,
+                app=APP, gates=self.gates, counter=MemoryCounter(), max_waiting=100, max_pause_s=3600.0,
                 overload_retry_after_s=1.0, metrics=metrics,
             ),
             admission=self.admission,
@@ -147,6 +150,7 @@ class Process:
         await self.lane.aclose()
         await self.ids.aclose()
         assert self.admission.in_flight == 0
+        assert [gate.held for gate in self.gates] == [0] * len(self.gates)
 
 
 def read(reply: Reply, _attempt: int) -> PushResponse:
@@ -219,9 +223,7 @@ async def test_no_id_is_pushed_twice_and_no_word_is_false(
         await asyncio.gather(*(callers.burst(name) for name in names[start : start + AT_ONCE]))
     for process in processes:
         await process.stop()
-    # The library that counts quotas forgets old entries in a task of its own, which ends by itself.
-    left = {task for task in asyncio.all_tasks() - before if "MemoryStorage" not in repr(task.get_coro())}
-
+    left = asyncio.all_tasks() - before
     gc.collect()  # thousands of tasks that were cut off, whose ends would else come anywhere
 
     assert {name: times for name in names if (times := vendor.acted[name]) > 1} == {}, callers.told

@@ -1,6 +1,7 @@
 """A vendor without a network: the transport as a list of steps, one per attempt, and calls to send through a lane."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,9 +14,12 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.lane import Lane, Outgoing
 from sidecar.delivery.pacing import Pacer
-from sidecar.delivery.quota import Limiter, Quota
+from sidecar.delivery.quota import Quota
+from sidecar.delivery.reservation import Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.errors import QuotaExceeded, VendorBusy
+from sidecar.stores.quota import QuotaCounter
+from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import SpanRecorder, Tracers
 from sidecar.transport.client import Limits, VendorClient
@@ -146,21 +150,25 @@ class Bench:
     metrics: Metrics = field(default_factory=lambda: Metrics("test"))
     on_sleep: Callable[[], Awaitable[None]] | None = None
     quotas: Sequence[Quota] = ()
-    limiter: Limiter = field(default_factory=Limiter)
+    counter: QuotaCounter = field(default_factory=MemoryCounter)
+    max_pause_s: float = 3600.0
+    clock: Callable[[], float] = time.monotonic
     pace: Callable[[float], Awaitable[None]] = asyncio.sleep
     breaker: Breaker = field(
         default_factory=lambda: Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0)
     )
 
     def __post_init__(self) -> None:
+        self.gates = Gates().of("account", self.quotas)
         self.pacer = Pacer(
             app=APP,
-            subject="account",
-            quotas=self.quotas,
-            limiter=self.limiter,
+            gates=self.gates,
+            counter=self.counter,
             max_waiting=self.max_queue,
+            max_pause_s=self.max_pause_s,
             overload_retry_after_s=1.5,
             metrics=self.metrics,
+            clock=self.clock,
             sleep=self.pace,
         )
         self.transport = FakeTransport(self.steps)

@@ -48,7 +48,7 @@ HTTP_TOO_MANY_REQUESTS = 429
 
 # In a request it asks for a new task (S1, token_list); in a refusal it names none.
 NO_PUSH_ID = "0"
-# A longer `Retry-After` is told as this: nobody waits longer, and protobuf's Duration has an end.
+# A longer `Retry-After` is read as this, the most that `max_retry_after_s` may be: what it names may have no end.
 MAX_RETRY_AFTER_S = 86_400.0
 
 _REFUSED_BY_CODE: Mapping[CodeClass, Reason] = {

@@ -15,12 +15,12 @@ from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
 from sidecar.delivery.pacing import Pacer
-from sidecar.delivery.quota import Limiter
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.providers.xg.codes import CodeClass
 from sidecar.providers.xg.credentials import Credentials
 from sidecar.providers.xg.service import App, XgProvider
 from sidecar.stores.memory import MemoryStore
+from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import CallTrace
 from sidecar.transport.client import Limits, VendorClient
@@ -91,10 +91,10 @@ def build_world(
             client=VendorClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2, 100_000)),
             pacer=Pacer(
                 app=name,
-                subject=name,
-                quotas=(),
-                limiter=Limiter(),
+                gates=(),
+                counter=MemoryCounter(),
                 max_waiting=0,
+                max_pause_s=3600.0,
                 overload_retry_after_s=1.0,
                 metrics=metrics,
             ),

@@ -212,7 +212,9 @@ async def test_status_goes_before_success(stage: Stage, status: int) -> None:
     assert (verdict(failure), calls) == (BY_STATUS[status], 1)
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("soon", 60), (None, 60), ("9" * 400, 86_400)])
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7), ("soon", 60), (None, 60), ("999999", 3600), ("9" * 400, 3600)]
+)
 @pytest.mark.asyncio(loop_scope="function")
 async def test_spent_quota_says_when_and_whose_and_pauses_the_app(
     running: Running, vendor: Simulator, header: str | None, seconds: int

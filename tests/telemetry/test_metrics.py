@@ -44,8 +44,8 @@ FAMILIES = {
     "push_sidecar_pacing_wait_seconds": ("histogram", {"app"}),
     "push_sidecar_vendor_slowdowns": ("counter", {"app"}),
     "push_sidecar_paused_seconds": ("gauge", {"app", "classes"}),
-    "push_sidecar_quota_left": ("gauge", {"app", "classes"}),
-    "push_sidecar_quota_limit": ("gauge", {"app", "classes"}),
+    "push_sidecar_quota_left": ("gauge", {"app", "classes", "limit"}),
+    "push_sidecar_quota_limit": ("gauge", {"app", "classes", "limit"}),
     "push_sidecar_limiter_failures": ("counter", {"app", "kind"}),
     "push_sidecar_breaker_state": ("gauge", {"app", "host"}),
     "push_sidecar_breaker_refusals": ("counter", {"app"}),
@@ -248,21 +248,23 @@ async def test_connections_are_seen_in_use_and_idle(running: Running, vendor: Si
 
 async def test_limits_are_beside_what_they_limit(start_sidecar: Callable[..., Any]) -> None:
     seen = await scrape(
-        await start_sidecar(app={"max_in_flight": 7, "max_queue": 9, "quotas": {"list+tag": "5/minute"}})
+        await start_sidecar(app={"max_in_flight": 7, "max_queue": 9, "quotas": {"list+tag": "5/minute; 20/day"}})
     )
     assert seen.value("push_sidecar_in_flight_limit", app="shop") == 7
     assert seen.value("push_sidecar_queue_limit", app="shop") == 9
-    assert seen.value("push_sidecar_quota_limit", app="shop", classes="list+tag") == 5
+    assert seen.value("push_sidecar_quota_limit", app="shop", classes="list+tag", limit="5/minute") == 5
+    assert seen.value("push_sidecar_quota_limit", app="shop", classes="list+tag", limit="20/day") == 20
 
 
 async def test_what_is_left_of_a_quota_is_seen_without_being_used(start_sidecar: Callable[..., Any]) -> None:
-    running: Running = await start_sidecar(app={"quotas": {"single": "3/hour", "list": "2/hour"}})
+    running: Running = await start_sidecar(app={"quotas": {"single": "3/hour; 7/day", "list": "2/hour"}})
     for left in (3, 2, 1, 0):
         for _ in range(2):  # looking costs nothing
             seen = await scrape(running)
-            assert seen.value("push_sidecar_quota_left", app="shop", classes="single") == left
+            assert seen.value("push_sidecar_quota_left", app="shop", classes="single", limit="3/hour") == left
+            assert seen.value("push_sidecar_quota_left", app="shop", classes="single", limit="7/day") == 4 + left
         await (running.push() if left else running.fail())
-    assert seen.value("push_sidecar_quota_left", app="shop", classes="list") == 2
+    assert seen.value("push_sidecar_quota_left", app="shop", classes="list", limit="2/hour") == 2
 
 
 async def test_what_is_left_of_a_quota_is_not_known_while_it_cannot_be_counted(
@@ -274,10 +276,11 @@ async def test_what_is_left_of_a_quota_is_not_known_while_it_cannot_be_counted(
             pacing={"storage": "redis"},
             redis={"url": server.url, "timeout_s": 0.5},
         )
+        quota = {"app": "shop", "classes": "single", "limit": "3/hour"}
         await running.push()
-        assert (await scrape(running)).value("push_sidecar_quota_left", app="shop", classes="single") == 2
+        assert (await scrape(running)).value("push_sidecar_quota_left", **quota) == 2
         server.stop()
-        assert math.isnan((await scrape(running)).value("push_sidecar_quota_left", app="shop", classes="single"))
+        assert math.isnan((await scrape(running)).value("push_sidecar_quota_left", **quota))
 
 
 async def test_scrape_does_not_wait_for_what_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,9 +115,9 @@ class Lane:
         Raises a `PushError` whose `sent` is a proof, `Withheld` when the call lost its claim, or `CancelledError` when
         the caller hung up.
         """
-        attempts = _Attempts()
-        at_least_s = 0.0
         costs = outgoing.costs
+        attempts = _Attempts(costs)
+        at_least_s = 0.0
         try:
             while True:
                 self._refuse_when_open(self._breaker.check)
@@ -140,13 +140,13 @@ class Lane:
     async def _send(self, call: Call, outgoing: Outgoing, read: Callable[[Reply, int], T], attempts: "_Attempts") -> T:
         """Make attempts while the call holds its place."""
         while True:
-            if self._pacer.must_wait(outgoing.costs):
-                await self._pacer.renew(call, outgoing.costs, attempts.hold)
+            if self._pacer.must_wait(attempts.costs):
+                await self._pacer.renew(call, attempts.costs, attempts.hold)
             permit = self._refuse_when_open(self._breaker.admit)
             if attempts.last is None:
                 self._budget.deposit()
             attempts.made += 1
-            stream = BodyStream(outgoing.body, self._commit_hook(call, outgoing, attempts))
+            stream = BodyStream(outgoing.body, self._commit_hook(call, attempts))
             task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempts.made, permit))
             attempts.last = task
             self._running.add(task)
@@ -206,12 +206,12 @@ class Lane:
             self._breaker_refusals.inc()
             raise
 
-    def _commit_hook(self, call: Call, outgoing: Outgoing, attempts: "_Attempts") -> Callable[[], Awaitable[None]]:
+    def _commit_hook(self, call: Call, attempts: "_Attempts") -> Callable[[], Awaitable[None]]:
         async def before_first_byte() -> None:
-            if self._pacer.must_wait(outgoing.costs):
+            if self._pacer.must_wait(attempts.costs):
                 if call.claim is not None:
                     call.claim.check()
-                await self._pacer.take(outgoing.costs, attempts.hold)
+                await self._pacer.take(attempts.costs, attempts.hold)
             await call.before_first_byte()
 
         return before_first_byte
@@ -350,11 +350,12 @@ class Lane:
 
 
 class _Attempts:
-    """The vendor calls of one push: how many were made, the last, and what the push holds of its quotas."""
+    """The vendor calls of one push: how many were made, the last, what each costs and what is held of the quotas."""
 
-    __slots__ = ("hold", "last", "made")
+    __slots__ = ("costs", "hold", "last", "made")
 
-    def __init__(self) -> None:
+    def __init__(self, costs: Mapping[str, int]) -> None:
+        self.costs = costs
         self.made = 0
         self.hold: Hold | None = None
         self.last: asyncio.Task[Any] | None = None

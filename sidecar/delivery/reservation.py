@@ -18,23 +18,28 @@ _numbers = count()
 
 
 class Gate:
-    """A quota of one account at its vendor: the places that this process' calls hold, and all that it has counted."""
+    """A quota of one account at its vendor: the places that this process' calls hold, and all that it has counted.
 
-    __slots__ = ("counted", "held", "limits", "lines", "quota")
+    `changes` counts how often places have come free before their time.
+    """
+
+    __slots__ = ("changes", "counted", "held", "limits", "lines", "quota")
 
     def __init__(self, subject: str, quota: Quota) -> None:
         self.quota = quota
         self.limits = tuple((f"{subject}:{quota.name}:{limit.window_s}", limit) for limit in quota.limits)
         self.held = 0
         self.counted = 0
+        self.changes = 0
         self.lines: list[Line] = []
 
     def charges(self, cost: int) -> list[Charge]:
         """Return what a call costs. One that costs more than a limit has takes all of it: the vendor has the word."""
         return [Charge(key, limit, min(cost, limit.amount)) for key, limit in self.limits]
 
-    def wake(self) -> None:
+    def change(self) -> None:
         """Let those look again that come next: there may be room for one."""
+        self.changes += 1
         for line in self.lines:
             line.wake()
 
@@ -89,7 +94,7 @@ class Line:
         self.wake()
         if not hold.is_held:
             for gate in self.gates:
-                gate.wake()
+                gate.change()
 
     def wake(self) -> None:
         """Let the first look again."""
@@ -122,7 +127,7 @@ class Line:
 class Hold:
     """What one call has of its quotas: places that it waits for, holds, or has used. `costs` are places by gate."""
 
-    __slots__ = ("_is_counting", "costs", "is_held", "is_woken", "lacks", "line", "number", "pause")
+    __slots__ = ("_changes", "_is_counting", "costs", "is_held", "lacks", "line", "number", "pause")
 
     def __init__(self, line: Line, costs: Mapping[Gate, int]) -> None:
         self.line = line
@@ -132,14 +137,22 @@ class Hold:
         self._is_counting = False
         # The gate that has room last, as it was seen when the call looked last.
         self.lacks: Gate | None = None
-        self.is_woken = False
         self.pause: asyncio.Future[None] | None = None
+        self._changes = 0
 
     def wake(self) -> None:
-        """End its pause, or have it look again when it is looking at this moment."""
-        self.is_woken = True
+        """End its pause."""
         if self.pause is not None:
             self.pause.cancel()
+
+    def begin_look(self) -> None:
+        """Forget what changed before."""
+        self._changes = sum(gate.changes for gate in self.costs)
+
+    @property
+    def must_look_again(self) -> bool:
+        """Whether places have come free since it began to look."""
+        return self._changes != sum(gate.changes for gate in self.costs)
 
     def charges(self) -> list[Charge]:
         """Return what the call costs."""
@@ -176,7 +189,7 @@ class Hold:
             gate.held -= cost
         if wakes:
             for gate in self.costs:
-                gate.wake()
+                gate.change()
 
 
 class Question:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sidecar.delivery.call import Withheld
-from sidecar.delivery.pacing import PacedOut, Pacer
+from sidecar.delivery.pacing import MIN_PAUSE_S, PacedOut, Pacer
 from sidecar.delivery.quota import read_quotas
 from sidecar.delivery.reservation import Gates, Hold
 from sidecar.errors import DeadlineExceeded, NotSent, Overloaded, QuotaExceeded, ShuttingDown
@@ -18,7 +18,7 @@ from tests.support.fake_vendor import APP, BUSY, SINGLE, TOO_MANY, Bench, Caller
 from tests.support.raw_server import turns
 from tests.support.virtual_time import VirtualTime
 
-CLASSES = ("all", "single", "list", "user")
+CLASSES = ("all", "tag", "single", "list", "user")
 
 
 class Late(MemoryCounter):
@@ -262,6 +262,20 @@ async def test_large_call_is_not_passed_by_those_of_another_line_either() -> Non
     await asyncio.gather(large, *small)
 
 
+async def test_large_call_that_hangs_up_keeps_no_place_from_another_line() -> None:
+    world = World({"user": "10/minute", "list+user": "100/minute"})
+    await world.push("first", {"list": 60})
+    large = world.start("large", {"user": 90})
+    await turns()
+    small = world.start("small", {"list": 40})
+    await world.time.forward(1.0)
+    assert not small.done()
+    large.cancel()
+    await turns()
+    assert small.done()
+    assert world.let == ["first", "small"]
+
+
 async def test_call_that_costs_more_than_the_limit_goes_alone() -> None:
     world = World({"user": "100/minute"})
     await world.push("small", {"user": 1})
@@ -300,27 +314,49 @@ async def test_answer_that_others_have_overtaken_lets_nobody_through() -> None:
     await stop(world, *tasks)
 
 
-async def test_place_that_is_given_back_while_the_next_one_looks_is_not_overlooked() -> None:
+async def test_place_that_is_given_back_while_a_new_call_looks_is_not_overlooked() -> None:
+    """The answer that it waits for counts the place as held."""
     world = World({"single": "1/hour"}, is_remote=True)
     assert isinstance(world.counter, Late)
     hold = await world.wait(ONE)
-    waiting = asyncio.create_task(world.wait(ONE, 10_000.0))
+    world.counter.answers.clear()
+    new = asyncio.create_task(world.wait(ONE))
     await turns()
     hold.give_back()
-    world.counter.answers.clear()
-    (other,) = [asyncio.create_task(world.wait(ONE, 10_000.0))]
-    await turns()
     world.counter.answers.set()
     await turns()
-    assert waiting.done()
-    assert not other.done()
+    assert new.done()
+
+
+async def test_turn_that_comes_while_a_call_looks_is_not_overlooked() -> None:
+    world = World({"single": "1/hour"}, is_remote=True)
+    assert isinstance(world.counter, Late)
+    await world.push("first", ONE)
+    first, second = (asyncio.create_task(world.wait(ONE)) for _ in range(2))
+    await world.time.forward(3599.0)
     world.counter.answers.clear()
-    waiting.result().give_back()
+    await world.time.forward(1.0)
+    first.cancel()  # while it looks
     await turns()
     world.counter.answers.set()
+    await world.time.forward(MIN_PAUSE_S)
+    assert second.done()
+    assert not second.cancelled()
+
+
+async def test_call_that_is_paused_keeps_no_place_from_others() -> None:
+    """It is older than they are, and there is no room for it either, but its pause lasts longer than that."""
+    world = World({"all+tag": "100/second", "all+single": "1/second"})
+    world.pacer.slow_down({"tag": 1}, 100.0)
+    await world.push("single", ONE)
+    paused = world.start("all", {"all": 1})
     await turns()
-    assert other.done()
-    assert world.time.now == 1000.0
+    for _ in range(5):
+        await world.time.forward(1.0)
+        await world.push("single", ONE, 0.5)
+    assert not paused.done()
+    await world.time.forward(100.0)
+    await paused
 
 
 async def test_those_that_wait_ask_a_counter_elsewhere_seldom() -> None:

@@ -79,6 +79,7 @@ class Lane:
         metrics: Metrics,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._span_name = f"POST {path}"
@@ -98,6 +99,7 @@ class Lane:
         self._metrics = metrics
         self._pauses = Pauses(sleep)
         self._random = random
+        self._clock = clock
         self._running: set[asyncio.Task[Any]] = set()
         # To look a child up by its labels costs as much as to count with it.
         self._vendor_duration = cache(lambda status: metrics.vendor_duration.labels(app, status))
@@ -151,7 +153,7 @@ class Lane:
             attempts.last = task
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-            # A task that is cancelled before its first step has learned nothing.
+            # One that failed before it had begun has learned nothing, and its permit is not kept for ever.
             task.add_done_callback(lambda _, permit=permit: permit.report(reached=None))  # type: ignore[misc]
             try:
                 return await self._wait(call, task, stream, attempts.made)
@@ -275,7 +277,7 @@ class Lane:
         permit: Permit,
     ) -> T:
         span = call.trace.start_attempt(self._span_name, self._span_attributes, resend_count=attempt - 1)
-        started = time.perf_counter()
+        started = self._clock()
         attributes: dict[str, str | int | bool] = {}
         notes = ConnectionNotes()
         status = 0
@@ -307,8 +309,8 @@ class Lane:
             raise
         except asyncio.CancelledError:
             attributes[names.ERROR_TYPE] = "cancelled"
-            # The caller left; a vendor that had no connection for us for so long is to blame, not his haste.
-            is_long = time.perf_counter() - started >= self._client.connect_timeout_s / 2
+            # The caller left: a vendor that was out of reach for half of connect_timeout_s counts as a failure.
+            is_long = self._clock() - started >= self._client.connect_timeout_s / 2
             was_reached = False if is_long and not stream.has_connection else None
             raise
         except Exception as error:
@@ -317,7 +319,7 @@ class Lane:
             raise SidecarBug(type(error).__name__, sent=Sent.MAYBE if stream.was_asked else Sent.NO) from error
         finally:
             permit.report(reached=was_reached)
-            self._vendor_duration(_status_label(status)).observe(time.perf_counter() - started, call.trace.exemplar)
+            self._vendor_duration(_status_label(status)).observe(self._clock() - started, call.trace.exemplar)
             if span.is_recording():
                 attributes[names.CONNECTION_REUSED] = notes.is_reused
                 events = notes.events

@@ -232,6 +232,43 @@ async def test_other_content_is_refused_while_the_first_is_in_flight(world: Worl
     assert deliver.made == 1
 
 
+async def test_other_content_that_took_the_id_meanwhile_is_refused_to_who_waited_for_another_process(
+    world: World,
+) -> None:
+    """The call that it waited for sent nothing, and another content took the free id: its answer is nobody else's."""
+    fails, overtakes, deliver = Deliver(VendorBusy("busy"), stops=True), Deliver(), Deliver()
+    first = asyncio.create_task(failure(world.process(), fails))
+    await fails.reached.wait()
+    call = Caller().call()
+    waiting = asyncio.create_task(failure(world.process(), deliver, call=call))
+    await until(lambda: world.count("waited") == 1)
+    stop = world.store.stops["reserve"] = asyncio.Event()  # the next look of who waits comes later
+    await until(lambda: world.store.steps.count("reserve") == 3)
+    fails.go.set()
+    await first
+    await until(lambda: world.store.steps.count("release") == 1)
+    world.store.stops.clear()
+    await push(world.process(), overtakes, content=OTHER_CONTENT)
+    stop.set()
+    assert isinstance(await waiting, RequestIdReused)
+    assert (call.replayed, overtakes.made, deliver.made, world.count("reused")) == (False, 1, 0, 1)
+
+
+async def test_other_content_that_was_pushed_is_refused_to_who_waited_in_the_same_process(world: World) -> None:
+    """Whose the id is shows only when the first call, which asks the store still, has ended."""
+    ids, first_deliver, deliver = world.process(), Deliver(), Deliver()
+    stop = world.store.stops["reserve"] = asyncio.Event()
+    first = asyncio.create_task(push(ids, first_deliver, content=OTHER_CONTENT))
+    await turns()
+    call = Caller().call()
+    waiting = asyncio.create_task(failure(ids, deliver, call=call))
+    await turns()
+    stop.set()
+    assert (await first)[1] is False
+    assert isinstance(await waiting, RequestIdReused)
+    assert (call.replayed, first_deliver.made, deliver.made, world.count("reused")) == (False, 1, 0, 1)
+
+
 NOT_SENT = {
     "not-sent": NotSent("x", cause="connect"),
     "busy": VendorBusy("x"),
@@ -621,6 +658,18 @@ async def test_store_that_hangs_after_the_answer_holds_it_back_for_a_moment_only
     stop.set()
     assert (await repeated)[1]
     assert deliver.made == 1
+
+
+async def test_answer_whose_deadline_has_come_waits_for_no_record(world: World) -> None:
+    ids = world.process()
+    stop = world.store.stops["settle"] = asyncio.Event()
+    answered = asyncio.create_task(push(ids, Deliver(), call=Caller().call(Countdown(10.0, 0.0))))
+    await until(lambda: "settle" in world.store.steps)
+    await turns()
+    was_answered = answered.done()
+    stop.set()
+    await answered
+    assert was_answered
 
 
 LAST_STEPS = {

@@ -2,13 +2,17 @@
 
 import asyncio
 import errno
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NoOpTracer, Span
 
 from sidecar.delivery.breaker import Breaker, State
+from sidecar.delivery.call import Call
 from sidecar.delivery.lane import Outgoing
 from sidecar.errors import (
     DeadlineExceeded,
@@ -21,9 +25,11 @@ from sidecar.errors import (
     SidecarBug,
     VendorBusy,
 )
+from sidecar.telemetry.tracing import CallTrace
 from sidecar.transport.body import RevokedError
 from sidecar.transport.reply import Reply
-from tests.support.fake_vendor import BODY, BUSY, SINGLE, Bench, Caller, Countdown, Step, answers, ask, raises
+from tests.support.clock import Clock
+from tests.support.fake_vendor import BODY, BUSY, SINGLE, Bench, Caller, Countdown, Step, answers, ask, never, raises
 from tests.support.raw_server import turns
 
 NOT_REACHED = raises(httpx.ConnectError("refused"), is_asked=False)
@@ -304,6 +310,40 @@ async def test_nothing_is_tried_again_after_the_close() -> None:
     error = await failure(bench)
     assert isinstance(error, NotSent)
     assert bench.transport.requests == 1
+
+
+async def test_what_fails_after_the_close_is_told_at_once() -> None:
+    """A back-off that begins after the stop would be ended by nobody, and the stop would wait for it."""
+
+    async def closes_meanwhile(_request: httpx.Request) -> httpx.Response:
+        bench.lane.close()
+        raise httpx.ConnectError("refused")
+
+    bench = Bench([closes_meanwhile, answers()])
+    await failure(bench)
+    assert bench.waits == []
+    assert bench.sample("push_sidecar_retries_total") == 0
+
+
+async def test_attempt_that_fails_before_it_begins_does_not_keep_the_only_permit() -> None:
+    """Half open, the breaker lets one call through at a time: one that never reports would shut it for ever."""
+
+    class Broken(NoOpTracer):
+        def start_span(self, *_: Any, **__: Any) -> Span:
+            raise LookupError("a bug of a tracing library")
+
+    clock = Clock()
+    breaker = Breaker(failure_ratio=0.1, min_calls=1, window_s=10.0, open_s=5.0, clock=clock)
+    bench = Bench([NOT_REACHED, answers()], breaker=breaker, max_attempts=1)
+    await failure(bench)
+    assert breaker.state is State.OPEN
+    clock.now += 5.0
+    recorded = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("call")
+    call = Call(deadline=never(), trace=CallTrace(Broken(), recorded), commit=asyncio.Event().wait)
+    with pytest.raises(LookupError):
+        await bench.deliver(call)
+    assert await bench.deliver(Caller().call()) == "200 ok x1"
+    assert breaker.state is State.CLOSED
 
 
 STEPS: dict[str, Step] = {

@@ -8,6 +8,7 @@ import pytest
 from sidecar.delivery.breaker import Breaker, State
 from sidecar.delivery.call import Call
 from sidecar.errors import DeadlineExceeded, Sent
+from tests.support.clock import Clock
 from tests.support.fake_vendor import BODY, BUSY, Bench, Caller, Countdown, Step, answers, ask, raises
 from tests.support.raw_server import turns
 
@@ -137,6 +138,26 @@ async def test_hang_up_before_the_first_byte_ends_the_attempt() -> None:
     assert bench.transport.bodies == []
     assert bench.admission.in_flight == 0
     assert bench.sample(LATE, reason="OK") == 0
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "state"), [(29.9, State.CLOSED), (30.0, State.OPEN)], ids=["in-haste", "half-of-connect-timeout"]
+)
+async def test_caller_who_leaves_without_a_connection_blames_the_vendor_after_half_of_the_connect_timeout(
+    waited_s: float, state: State
+) -> None:
+    clock = Clock()
+    breaker = Breaker(failure_ratio=0.1, min_calls=1, window_s=10.0, open_s=5.0, clock=clock)
+    vendor = Vendor(is_asked=False, then=answers())
+    bench = Bench([vendor], breaker=breaker, clock=clock)
+    task = asyncio.create_task(bench.deliver(Caller().call()))
+    await vendor.reached.wait()
+    clock.now += waited_s
+    task.cancel()
+    await asyncio.wait({task})
+    await turns()
+    assert vendor.was_cancelled
+    assert breaker.state is state
 
 
 async def test_hang_up_after_the_first_byte_lets_the_vendor_call_end() -> None:

@@ -31,6 +31,7 @@ BUSY = b"busy"
 TOO_MANY = 429
 QUOTA_RETRY_AFTER_S = 7.0
 SINGLE = "single"
+LIMITS = Limits(connect_timeout_s=60, read_timeout_s=60, total_timeout_s=60, max_response_bytes=1000)
 
 # What the transport does with a request: asks for the body or not, answers or raises.
 Step = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -154,6 +155,7 @@ class Bench:
     max_pause_s: float = 3600.0
     clock: Callable[[], float] = time.monotonic
     pace: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock: Callable[[], float] = time.perf_counter
     breaker: Breaker = field(
         default_factory=lambda: Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0)
     )
@@ -176,7 +178,7 @@ class Bench:
         self.lane = Lane(
             app=APP,
             path="/push",
-            client=VendorClient(self.transport, "https://vendor.example/push", Limits(60, 60, 60, 1000)),
+            client=VendorClient(self.transport, "https://vendor.example/push", LIMITS),
             pacer=self.pacer,
             admission=self.admission,
             breaker=self.breaker,
@@ -185,6 +187,7 @@ class Bench:
             metrics=self.metrics,
             sleep=self._sleep,
             random=lambda: 0.5,
+            clock=self.clock,
         )
 
     async def deliver(self, call: Call, *, is_repeatable_when_busy: bool = False, call_class: str = SINGLE) -> str:

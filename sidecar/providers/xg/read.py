@@ -109,13 +109,14 @@ def read(reply: Reply, question: Question) -> pb.PushResponse:
         # Without a code nothing was read: a response would show the zeros of an acceptance.
         response=response if question.audience in LIST_AUDIENCES and code is not None else None,
     )
-    if type(stated) is int and code is None and (_is_2xx(reply.status) or _is_4xx(reply.status)):
+    is_coded = _is_2xx(reply.status) or _is_4xx(reply.status)
+    if code is None and is_coded and (type(stated) is int or _is_endless(members.get("ret_code"))):
         raise OutcomeUnknown(
             "the vendor answered a code that no document can name: the push may have gone out",
             cause="vendor_code",
             vendor=vendor,
         )
-    if code is None or not (_is_2xx(reply.status) or (_is_4xx(reply.status) and code != 0)):
+    if code is None or not is_coded or (code == 0 and not _is_2xx(reply.status)):
         raise _error_by_status(reply, question, vendor)
     return _by_code(code, response, vendor, question)
 
@@ -258,6 +259,11 @@ def _value(raw: msgspec.Raw | None) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
+
+
+def _is_endless(raw: msgspec.Raw | None) -> bool:
+    """Say whether a member is an integer of more digits than are read."""
+    return raw is not None and bytes(raw).removeprefix(b"-").isdigit()
 
 
 def _integer(raw: msgspec.Raw | None, allowed: range) -> int | None:

@@ -167,6 +167,27 @@ def test_ret_code_that_is_no_integer_says_nothing(code: bytes) -> None:
     assert error.vendor.code is None
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, "OUTCOME_UNKNOWN"), (400, "OUTCOME_UNKNOWN"), (401, "OUTCOME_UNKNOWN"), (404, "OUTCOME_UNKNOWN"),
+        (429, "OUTCOME_UNKNOWN"), (302, "ENDPOINT_REFUSED"), (500, "OUTCOME_UNKNOWN"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "code", [b"2147483648", b"-2147483649", b"1" * 30, b"1" * 5000, b"-" + b"1" * 5000], ids=lambda code: code[:12]
+)
+def test_integer_that_no_document_can_name_decides_as_a_code_does(code: bytes, status: int, expected: str) -> None:
+    """What the vendor did is unknown, as with every undocumented code: the status beside it proves nothing."""
+    error = failure(b'{"ret_code": ' + code + b"}", status=status)
+    assert (error.reason, error.sent) == (expected, SENT[expected])
+
+
+def test_code_that_is_no_integer_leaves_the_word_to_the_status() -> None:
+    for code in (b"2147483648.0", b"1e40", b'"2147483648"', b"null"):
+        assert failure(b'{"ret_code": ' + code + b"}", status=404).reason == "ENDPOINT_REFUSED"
+
+
 @pytest.mark.parametrize("code", [2**31 - 1, -(2**31)])
 def test_smallest_and_largest_code_are_read(code: int) -> None:
     error = failure(answer(code))

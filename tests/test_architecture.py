@@ -57,6 +57,8 @@ OWNERS: dict[str, dict[str, str]] = {
         "sidecar.stores.redis": "the shared store of request ids",
         "sidecar.stores.quota_redis": "the shared counter of quotas",
         "sidecar.stores.redis_client": "its connection",
+        "sidecar.stores.redis_check": "what is asked of it at the start",
+        "sidecar.stores.redis_failure": "its errors",
         "sidecar.stores.build": "the type of that connection",
     },
     "sqlite3": {"sidecar.stores.sqlite": "the store of request ids in a file"},

@@ -17,7 +17,7 @@ from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.quota import Quota, read_quotas
 from sidecar.delivery.reservation import Gate, Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
-from sidecar.stores.build import build_counter, build_redis_of, build_store
+from sidecar.stores.build import build_counter, build_redis_of, build_store, check_redis
 from sidecar.stores.store import StoreFailure
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
@@ -48,11 +48,13 @@ class Delivery:
         metrics.before_scrape.append(self._look_at_quotas)
 
     async def start(self) -> None:
-        """Make the store ready.
+        """Make the store ready, and check the Redis that counts.
 
-        Raises `ConfigError` for what will not mend itself.
+        Raises `ConfigError` for what will not heal itself.
         """
         await self._store.start()
+        if self._redis is not None and self._config.idempotency.store != "redis":
+            await check_redis(self._redis, f"{self._config.redis.key_prefix}quota")
 
     async def aclose(self) -> None:
         """Close the store, after the lanes that use it."""

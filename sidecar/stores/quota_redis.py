@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError
 from sidecar.stores.quota import MICROSECONDS, Charge, Room
-from sidecar.stores.redis import drop_if_demoted, read_failure
+from sidecar.stores.redis_client import drop_if_demoted
+from sidecar.stores.redis_failure import read_failure
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

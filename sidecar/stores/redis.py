@@ -4,24 +4,16 @@ What Redis itself may lose is lost: the last writes before the fail-over to a re
 `appendfsync always`. It must never drop keys by itself: `maxmemory-policy noeviction` is checked before the first use.
 """
 
-import contextlib
-import logging
+import secrets
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    NoPermissionError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError
+from sidecar.stores.redis_check import check_policy, check_server, refuse_what_cannot_heal
+from sidecar.stores.redis_client import drop_if_demoted
+from sidecar.stores.redis_failure import read_failure
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 
 SETTING = "the maxmemory of Redis"
@@ -84,7 +76,8 @@ if record[2] ~= ARGV[1] or (record[1] ~= 'reserved' and record[1] ~= 'sending') 
 return redis.call('DEL', KEYS[1])
 """
 
-_log = logging.getLogger(__name__)
+# The records of the round at the start are gone after this, in ms.
+_ROUND_MS = 1000
 
 
 class RedisStore:
@@ -104,21 +97,26 @@ class RedisStore:
         self._release = redis.register_script(_RELEASE)
 
     async def start(self) -> None:
-        """Check what will not mend itself; a Redis that is out of reach is checked when it is first used."""
+        """Check what will not heal itself; a Redis that is out of reach is checked when it is first used.
+
+        Raises `ConfigError` naming the key and what is wrong.
+        """
         try:
             await self._check()
+            await check_server(self._redis, self._key_prefix)
+            await self._make_round()
         except StoreFailure as failure:
-            if isinstance(failure.__cause__, ConfigError):
-                raise failure.__cause__ from None
-            if failure.kind == "auth":
-                raise ConfigError(
-                    "redis.password_file: Redis refuses the user, the password, or the user's right to INFO"
-                ) from None
-            if failure.kind == "eviction_policy":
-                raise ConfigError(
-                    "redis.url: this Redis may drop request ids by itself: set its maxmemory-policy to noeviction"
-                ) from None
-            _log.warning("redis is out of reach, and is tried again when it is needed", extra={"kind": failure.kind})
+            refuse_what_cannot_heal(failure)
+
+    async def _make_round(self) -> None:
+        """Make every step once, with records of nobody: each command and the keys must be allowed."""
+        settled, released = (f"check-{secrets.token_hex(8)}".encode() for _ in range(2))
+        for key in (settled, released):
+            await self._run(self._reserve, key, "check", b"", _ROUND_MS, _ROUND_MS)
+            await self._run(self._begin_sending, key, "check", _ROUND_MS, _ROUND_MS)
+            await self._run(self._renew, key, "check", _ROUND_MS, _ROUND_MS)
+        await self._run(self._settle, settled, "check", State.DONE.value, b"", _ROUND_MS)
+        await self._run(self._release, released, "check")
 
     async def reserve(self, key: bytes, *, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         """Take a key that is free, or whose RESERVED record's lease is over; otherwise return its record."""
@@ -167,40 +165,5 @@ class RedisStore:
             raise failure from error
 
     async def _check(self) -> None:
-        try:
-            memory = await self._redis.info("memory")
-        except (RedisError, OSError, ConfigError) as error:
-            raise read_failure(error) from error
-        if memory.get("maxmemory_policy") != "noeviction":
-            raise StoreFailure("eviction_policy")
+        await check_policy(self._redis)
         self._is_checked = True
-
-
-async def drop_if_demoted(redis: "Redis", failure: StoreFailure) -> None:
-    """Close the connections to a Redis that was demoted to a replica, which keeps them."""
-    if failure.kind == "read_only":
-        with contextlib.suppress(RedisError, OSError):
-            await redis.connection_pool.disconnect(inuse_connections=False)
-
-
-# The first that fits.
-_KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((AuthenticationError, AuthorizationError, NoPermissionError, ConfigError), "auth"),
-    ((OutOfMemoryError,), "full"),
-    ((ReadOnlyError,), "read_only"),
-    ((RedisTimeoutError,), "timeout"),
-    ((RedisConnectionError, OSError), "connection"),
-    ((ResponseError,), "response"),
-)
-# Before version 7, Redis puts the error of a command in a script into a text about the script.
-_KINDS_IN_TEXT = {"-OOM ": "full", "-READONLY ": "read_only"}
-
-
-def read_failure(error: BaseException) -> StoreFailure:
-    """Return what an error of the library says, without its text."""
-    kind = next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "other")
-    if kind == "response":
-        kind = next((kind for mark, kind in _KINDS_IN_TEXT.items() if mark in str(error)), kind)
-    elif kind == "connection" and isinstance(error.__cause__, TimeoutError):
-        kind = "timeout"  # of the wait for a free connection
-    return StoreFailure(kind)

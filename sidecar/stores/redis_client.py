@@ -1,6 +1,7 @@
 """Builds the connection to Redis or Valkey that request ids and quotas share; it connects when it is first used."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
+from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError, RedisConfig, read_secret_file
+from sidecar.stores.store import StoreFailure
 from sidecar.transport.resolve import Address, Resolver
 
 # A connection that was idle for so long is asked whether it still is one, in seconds.
@@ -50,6 +53,13 @@ def build_redis(config: RedisConfig, resolver: Resolver | None = None) -> "Redis
         **options,
     )
     return Redis.from_pool(pool)
+
+
+async def drop_if_demoted(redis: "Redis", failure: StoreFailure) -> None:
+    """Close the connections to a Redis that was demoted to a replica, which keeps them."""
+    if failure.kind == "read_only":
+        with contextlib.suppress(RedisError, OSError):
+            await redis.connection_pool.disconnect(inuse_connections=False)
 
 
 def _tls_options(ca_file: Path | None) -> dict[str, Any]:
@@ -113,3 +123,7 @@ class _Credentials(CredentialProvider):
         file = self._config.password_file
         password = read_secret_file("redis.password_file", file).reveal() if file is not None else ""
         return (self._config.username, password) if self._config.username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Return the same: the library's own writes a warning for each connection."""
+        return self.get_credentials()

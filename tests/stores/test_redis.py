@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import MovedError, NoPermissionError, ReadOnlyError, ResponseError
 
 from sidecar.config import ConfigError, RedisConfig
-from sidecar.stores.redis import RedisStore, read_failure
+from sidecar.stores.redis import RedisStore
 from sidecar.stores.redis_client import MAX_CONNECTIONS, build_redis
+from sidecar.stores.redis_failure import read_failure
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 from sidecar.transport.resolve import Resolver
 from tests.support.certificates import Authority
@@ -309,11 +310,16 @@ async def test_certificate_is_checked_against_the_name_and_not_its_address(
         (ResponseError("Error running script (call to f_9f87): @user_script:9: @user_script: 9: "
                        "-READONLY You can't write against a read only replica."), "read_only"),
         (ReadOnlyError("You can't write against a read only replica."), "read_only"),
-        (ResponseError("unknown command"), "response"),
+        (ResponseError("anything"), "response"),
+        (ResponseError("unknown command 'EVALSHA'"), "unknown_command"),
+        (ResponseError("Error running script: -NOPERM this user has no permissions"), "no_permission"),
+        (NoPermissionError("this user has no permissions to run the 'evalsha' command"), "no_permission"),
+        (MovedError("3999 127.0.0.1:6381"), "cluster"),
         (RedisConnectionError("Error 111 connecting to 127.0.0.1:1"), "connection"),
         (RuntimeError("anything"), "other"),
     ],
-    ids=["redis-6-full", "redis-6-replica", "redis-7-replica", "response", "connection", "other"],
+    ids=["redis-6-full", "redis-6-replica", "redis-7-replica", "response", "command",
+         "redis-6-permission", "redis-7-permission", "moved", "connection", "other"],
 )  # fmt: skip
 def test_failure_has_a_kind_and_no_text(error: Exception, kind: str) -> None:
     failed = read_failure(error)

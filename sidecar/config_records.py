@@ -324,6 +324,14 @@ class IdempotencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             "`maxmemory`). When it is used up by records within their window, calls with a new request id are refused.",
         ),
     ] = 64 * MIB
+    max_app_share: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(
+            description="Share of `max_bytes` that the request ids of one app may take, so that a flood of one app's "
+            "leaves room for the others'; beyond it OVERLOADED for this app. Unset: 1 where one app is configured, 0.5 "
+            "where several are.",
+        ),
+    ] = None
     sqlite_file: Annotated[
         Path | None, Meta(description="The database, on a local disk; required for `sqlite`. Made when missing.")
     ] = None

@@ -61,7 +61,11 @@ OWNERS: dict[str, dict[str, str]] = {
         "sidecar.stores.redis_failure": "its errors",
         "sidecar.stores.build": "the type of that connection",
     },
-    "sqlite3": {"sidecar.stores.sqlite": "the store of request ids in a file"},
+    "sqlite3": {
+        "sidecar.stores.sqlite": "the store of request ids in a file",
+        "sidecar.stores.sqlite_clock": "its time, which stands in the file",
+        "sidecar.stores.sqlite_share": "whose its records are",
+    },
     "yaml": {"sidecar.config_tree": "the configuration file", "sidecar.cli": "writes an example of it"},
     "rich": {"sidecar.cli": "tables for people"},
     "cryptography": {

@@ -39,7 +39,7 @@ class Delivery:
         self._resolver = resolver or Resolver(stale_s=config.dns.stale_s)
         redis = build_redis_of(config, self._resolver)
         self._redis = redis
-        self._store = build_store(config.idempotency, redis, config.redis.key_prefix)
+        self._store = build_store(config.idempotency, redis, config.redis.key_prefix, len(config.apps))
         self._counter = build_counter(config, redis)
         self._gates = Gates()
         self._breakers: dict[object, Breaker] = {}

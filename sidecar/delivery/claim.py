@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache, partial
+from hashlib import blake2b
 from itertools import count
 from typing import Any, TypeVar
 
@@ -61,6 +62,8 @@ class Keeper:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._app = app
+        # By which a store knows whose its records are.
+        self.tag = blake2b(app.encode(), digest_size=4).hexdigest()
         self.store = store
         self.lease_s = lease_s
         self.sending_lease_s = sending_lease_s
@@ -160,7 +163,7 @@ class RequestIdClaim:
         self._table = table
         self.key = key
         self.content = content
-        self.owner = f"{_process}-{next(_numbers)}"
+        self.owner = f"{keeper.tag}/{_process}-{next(_numbers)}"
         self.ended: asyncio.Future[Record | None] = asyncio.get_running_loop().create_future()
         # Whether the store said that it is ours; whether it is asked at all.
         self.is_ours = False

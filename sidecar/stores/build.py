@@ -12,6 +12,9 @@ from sidecar.transport.resolve import Resolver
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+# Of several apps, one leaves the others as much as it may have.
+DEFAULT_APP_SHARE = 0.5
+
 
 def build_redis_of(config: Config, resolver: Resolver | None = None) -> "Redis | None":
     """Build the connection, or return None where nothing uses it; `resolver` looks its host up.
@@ -42,19 +45,22 @@ async def check_redis(redis: "Redis", key_prefix: str) -> None:
         refuse_what_cannot_heal(failure)
 
 
-def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefix: str) -> Store:
-    """Build the store; it is made ready by its `start`."""
+def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefix: str, apps: int = 1) -> Store:
+    """Build the store for a number of apps; it is made ready by its `start`."""
     if idempotency.store == "redis":
         from sidecar.stores.redis import RedisStore  # noqa: PLC0415  # an extra
 
         assert redis is not None  # noqa: S101  # `build_redis_of` of the same configuration
         return RedisStore(redis, window_s=idempotency.window_s, key_prefix=key_prefix)
+    window_s, max_bytes = idempotency.window_s, idempotency.max_bytes
+    share = idempotency.max_app_share or (1.0 if apps == 1 else DEFAULT_APP_SHARE)
+    max_app_bytes = int(share * max_bytes)
     if idempotency.store == "sqlite":
         from sidecar.stores.sqlite import SqliteStore  # noqa: PLC0415  # for who uses it only
 
         assert idempotency.sqlite_file is not None  # noqa: S101  # config.py sees to it
-        return SqliteStore(idempotency.sqlite_file, window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)
-    return MemoryStore(window_s=idempotency.window_s, max_bytes=idempotency.max_bytes)
+        return SqliteStore(idempotency.sqlite_file, window_s=window_s, max_bytes=max_bytes, max_app_bytes=max_app_bytes)
+    return MemoryStore(window_s=window_s, max_bytes=max_bytes, max_app_bytes=max_app_bytes)
 
 
 def build_counter(config: Config, redis: "Redis | None") -> QuotaCounter:

@@ -9,13 +9,15 @@ import contextlib
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from sidecar.config import ConfigError
+from sidecar.stores.sqlite_clock import CLOCK_KEY, FileClock
+from sidecar.stores.sqlite_file import OpenFile
+from sidecar.stores.sqlite_share import ROW_BYTES, Shares
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 
 KEY = "idempotency.sqlite_file"
@@ -51,17 +53,28 @@ _log = logging.getLogger(__name__)
 
 
 class SqliteStore:
-    """A table of records in a file. Times in seconds of the wall clock, which outlives a process."""
+    """A table of records in a file. Times in seconds of the file's clock."""
 
     is_immediate = False
 
-    def __init__(self, path: Path, *, window_s: float, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        window_s: float,
+        max_bytes: int,
+        max_app_bytes: int | None = None,
+        clock: FileClock | None = None,
+    ) -> None:
+        """Bound all records, and those of one app; without `max_app_bytes`, an app may have all the room."""
         self._path = path
         self._window_s = window_s
         self._max_bytes = max_bytes
-        self._clock = clock
+        self._clock = clock or FileClock()
+        self._shares = Shares(max_bytes if max_app_bytes is None else max_app_bytes, self._clock.uptime_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-ids")
         self._connection: sqlite3.Connection | None = None
+        self._file: OpenFile | None = None
 
     async def start(self) -> None:
         """Open the file, and make it when it is missing. One that another process keeps locked is opened when needed.
@@ -102,6 +115,7 @@ class SqliteStore:
             "UPDATE requests SET state = ?, answer = ?, window_until = ? "
             "WHERE key = ? AND owner = ? AND window_until > ? AND state = ?",
             lambda now: (state.value, answer, now + self._window_s, key, owner, now, State.SENDING.value),
+            grown=(owner, len(answer)),
         )
 
     async def release(self, key: bytes, *, owner: str) -> bool:
@@ -109,6 +123,7 @@ class SqliteStore:
         return await self._change(
             f"DELETE FROM requests WHERE key = ? AND {_HELD}",  # noqa: S608  # constants
             lambda now: (key, owner, now),
+            grown=(owner, -ROW_BYTES),
         )
 
     async def aclose(self) -> None:
@@ -122,11 +137,11 @@ class SqliteStore:
 
     async def _run(self, step: Callable[[], T]) -> T:
         """Make a step in the thread. One that has begun is made to its end, also when its caller leaves."""
-        asked_at = time.monotonic()
+        asked_at = self._clock.uptime_s()
 
         def in_time() -> T:
             # While another process keeps the file locked, each try takes its time, and more steps come than are tried.
-            if time.monotonic() - asked_at > BUSY_TIMEOUT_S:
+            if self._clock.uptime_s() - asked_at > BUSY_TIMEOUT_S:
                 raise StoreFailure("busy")
             return step()
 
@@ -139,10 +154,17 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             raise StoreFailure(_kind(error)) from error
 
-    async def _change(self, statement: str, values: Callable[[float], tuple[object, ...]]) -> bool:
+    async def _change(
+        self, statement: str, values: Callable[[float], tuple[object, ...]], grown: tuple[str, int] | None = None
+    ) -> bool:
+        """Change a record; `grown` is its owner, and by how many bytes the change makes it larger."""
+
         def change() -> bool:
             with self._transaction() as connection:
-                return connection.execute(statement, values(self._clock())).rowcount > 0
+                is_changed = connection.execute(statement, values(self._clock.now(connection))).rowcount > 0
+            if is_changed and grown is not None:
+                self._shares.add(*grown)
+            return is_changed
 
         return await self._run(change)
 
@@ -150,7 +172,7 @@ class SqliteStore:
         if self._connection is None:
             self._open()
         assert self._connection is not None  # noqa: S101  # for the types
-        return _Transaction(self._connection)
+        return _Transaction(self._connection, self._file)
 
     def _open(self) -> None:
         # Made here, so that nobody else can read what it will hold. One that is there is not opened: to close it would
@@ -161,7 +183,8 @@ class SqliteStore:
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=16
         )
         try:
-            _prepare(connection)
+            _prepare(connection, self._clock)
+            self._file = OpenFile(self._path)
         except BaseException:
             connection.close()
             raise
@@ -175,7 +198,7 @@ class SqliteStore:
 
     def _reserve(self, key: bytes, owner: str, fingerprint: bytes, lease_s: float) -> Record | None:
         with self._transaction() as connection:
-            now = self._clock()
+            now = self._clock.now(connection)
             _forget_old(connection, now)
             row = connection.execute(
                 "SELECT state, fingerprint, answer, lease_until FROM requests WHERE key = ? AND window_until > ?",
@@ -186,15 +209,24 @@ class SqliteStore:
                 is_held = state in {State.RESERVED, State.SENDING}
                 if state is not State.RESERVED or lease_left_s > 0:
                     return Record(state, row[1], row[2], lease_left_s if is_held else 0.0)
-            if row is not None or self._make_room(connection, now):
+            full = self._refusal(connection, owner, now) if row is None else None
+            if full is None:
                 connection.execute(
                     "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (key, State.RESERVED.value, owner, fingerprint, b"", now + lease_s, now + self._window_s),
                 )
+                self._shares.add(owner, ROW_BYTES, now + self._window_s)
                 return None
-            (first,) = connection.execute("SELECT min(window_until) FROM requests").fetchone()
         # Raised here, after what was forgotten is committed.
-        raise StoreFull(SETTING, max(0.0, (first or now) - now))
+        raise full
+
+    def _refusal(self, connection: sqlite3.Connection, owner: str, now: float) -> StoreFull | None:
+        """Return why there is no room for another record, or None."""
+        if not self._make_room(connection, now):
+            first = "SELECT min(window_until) FROM requests WHERE key != ?"
+            (first_until,) = connection.execute(first, (CLOCK_KEY,)).fetchone()
+            return StoreFull(SETTING, max(0.0, (first_until or now) - now))
+        return self._shares.refusal(connection, owner, _used_bytes(connection), now)
 
     def _make_room(self, connection: sqlite3.Connection, now: float) -> bool:
         for _ in range(_FORGET_TRIES):
@@ -205,7 +237,7 @@ class SqliteStore:
         return False
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, clock: FileClock) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     with _Transaction(connection):
@@ -219,6 +251,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        clock.open(connection)
 
 
 def _forget_old(connection: sqlite3.Connection, now: float) -> int:
@@ -231,13 +264,20 @@ def _forget_old(connection: sqlite3.Connection, now: float) -> int:
 
 
 class _Transaction:
-    """Writes whole, or not at all."""
+    """Writes whole, or not at all; nothing to a file that is not at its path any more."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, file: OpenFile | None = None) -> None:
         self._connection = connection
+        self._file = file
 
     def __enter__(self) -> sqlite3.Connection:
         self._connection.execute("BEGIN IMMEDIATE")
+        if self._file is not None:
+            try:
+                self._file.check()
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+# The share of the room that one app's records may take.
+SHARE_SETTING = "idempotency.max_app_share"
+
 
 class State(StrEnum):
     """What a record says."""
@@ -61,8 +64,14 @@ class StoreFull(Exception):  # an outcome
         self.retry_after_s = retry_after_s
 
 
+def app_of(owner: str) -> str:
+    """Return whose record an owner's is: what stands before its `/`, a tag of the app; empty where nothing does."""
+    app, slash, _ = owner.partition("/")
+    return app if slash else ""
+
+
 class Store(Protocol):
-    """One store. A key is 16 bytes; an owner is unique to one claim of one call, never used twice.
+    """One store. A key is 16 bytes; an owner is unique to one claim of one call, never used twice: see `app_of`.
 
     Every method raises `StoreFailure`. A step that was cancelled, or failed, may have been made all the same.
     `is_immediate`: no step waits for anything, and nobody else has the store.

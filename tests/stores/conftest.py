@@ -10,6 +10,7 @@ from sidecar.stores.memory import MemoryStore
 from sidecar.stores.redis import RedisStore
 from sidecar.stores.redis_client import build_redis
 from sidecar.stores.sqlite import SqliteStore
+from sidecar.stores.sqlite_clock import FileClock
 from sidecar.stores.store import Store
 from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer, redis_server
@@ -21,6 +22,11 @@ PREFIX = "test:"
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+def file_clock(clock: Clock) -> FileClock:
+    """Return a file's clock for which wall and uptime are one, so that its times are a test's."""
+    return FileClock(wall=clock, uptime=clock, boot="boot")
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +50,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
         await client.aclose()
         return
     if request.param == "sqlite":
-        built = SqliteStore(tmp_path / "ids.db", window_s=WINDOW_S, max_bytes=10_000_000, clock=clock)
+        built = SqliteStore(tmp_path / "ids.db", window_s=WINDOW_S, max_bytes=10_000_000, clock=file_clock(clock))
     else:
         built = MemoryStore(window_s=WINDOW_S, max_bytes=10_000_000, clock=clock)
     await built.start()

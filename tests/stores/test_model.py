@@ -11,7 +11,7 @@ from sidecar.stores.sqlite import SqliteStore
 from sidecar.stores.store import Record, State, Store
 from tests.support.clock import Clock
 
-from .conftest import WINDOW_S
+from .conftest import WINDOW_S, file_clock
 
 LEASE_S = 10.0
 Step = tuple[str, int, str, float]
@@ -92,5 +92,6 @@ async def test_memory_is_the_model(taken: list[Step]) -> None:
 async def test_sqlite_is_the_model(taken: list[Step]) -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory() as directory:
-        store = SqliteStore(Path(directory) / "ids.db", window_s=WINDOW_S, max_bytes=10_000_000, clock=clock)
+        path = Path(directory) / "ids.db"
+        store = SqliteStore(path, window_s=WINDOW_S, max_bytes=10_000_000, clock=file_clock(clock))
         await check(store, clock, taken)

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from typing import Any
 import pytest
 
 from sidecar.config import ConfigError
-from sidecar.stores.sqlite import SCHEMA_VERSION, SqliteStore
+from sidecar.stores.sqlite import BUSY_TIMEOUT_S, SCHEMA_VERSION, SqliteStore
 from sidecar.stores.store import State, StoreFailure, StoreFull
 from tests.support.clock import Clock
 from tests.support.process import ROOT
 
-from .conftest import WINDOW_S
+from .conftest import WINDOW_S, file_clock
 
 LEASE_S = 10.0
 FINGERPRINT = b"f" * 16
@@ -30,7 +31,7 @@ def key(number: int) -> bytes:
 
 
 def build(path: Path, clock: Clock, *, max_bytes: int = 10_000_000) -> SqliteStore:
-    return SqliteStore(path, window_s=WINDOW_S, max_bytes=max_bytes, clock=clock)
+    return SqliteStore(path, window_s=WINDOW_S, max_bytes=max_bytes, clock=file_clock(clock))
 
 
 async def fill(store: SqliteStore, number: int, answer: bytes = b"answer") -> None:
@@ -93,7 +94,7 @@ async def test_second_store_in_the_process_leaves_the_first_its_lock(tmp_path: P
 
 async def test_records_whose_window_is_over_leave_the_file_some_at_a_time(tmp_path: Path, clock: Clock) -> None:
     def count() -> int:
-        (rows,) = reader.execute("SELECT count(*) FROM requests").fetchone()
+        (rows,) = reader.execute("SELECT count(*) FROM requests WHERE length(key) = 16").fetchone()
         return rows
 
     store = build(tmp_path / "ids.db", clock)
@@ -228,6 +229,48 @@ async def test_step_that_another_process_keeps_waiting_fails_in_time(
     other.execute("ROLLBACK")
     other.close()
     await fill(store, 1)
+    await store.aclose()
+
+
+async def test_step_whose_turn_comes_too_late_is_not_made(tmp_path: Path) -> None:
+    """Who asked for it was told by then that the store failed: an id that is reserved now is nobody's."""
+
+    class Stopped(Clock):
+        """A time whose next reading by the store's thread waits for `go`, once `stops` is set."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stops, self.is_reached, self.go = threading.Event(), threading.Event(), threading.Event()
+
+        def __call__(self) -> float:
+            if self.stops.is_set() and threading.current_thread() is not threading.main_thread():
+                self.stops.clear()
+                self.is_reached.set()
+                assert self.go.wait(10)
+            return super().__call__()
+
+    clock = Stopped()
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    clock.stops.set()
+    first = asyncio.create_task(fill(store, 1))
+    await asyncio.to_thread(clock.is_reached.wait, 10)
+    late = [
+        asyncio.create_task(store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S))
+        for number in (2, 3)
+    ]
+    await asyncio.sleep(0)
+    clock.now += BUSY_TIMEOUT_S
+    in_time = asyncio.create_task(fill(store, 4))
+    await asyncio.sleep(0)
+    clock.now += 0.1
+    clock.go.set()
+    for told in await asyncio.gather(first, *late, return_exceptions=True):
+        assert isinstance(told, StoreFailure)
+        assert told.kind == "busy"
+    await in_time
+    for number in (2, 3):
+        assert await store.reserve(key(number), owner="x", fingerprint=FINGERPRINT, lease_s=LEASE_S) is None
     await store.aclose()
 
 

@@ -12,6 +12,7 @@ import pytest
 from sidecar.simulator import Simulator
 from tests.support.failures import failure_of
 from tests.support.redis_server import redis_server
+from tests.support.running import android, build_config, running_sidecar
 
 from .conftest import Kept, served
 
@@ -77,3 +78,37 @@ async def test_redis_that_hangs_delays_paced_calls_only_until_that_is_known(tmp_
             finally:
                 os.kill(server.pid, signal.SIGCONT)
     assert vendor.received == 12
+
+
+async def test_database_that_is_deleted_refuses_ids_until_a_restart_and_costs_no_other_push(
+    tmp_path: Path, vendor: Simulator
+) -> None:
+    path = tmp_path / "ids.db"
+    kept = Kept({"idempotency": {"store": "sqlite", "sqlite_file": str(path)}})
+    async with served(tmp_path, vendor, kept) as process:
+        await process.push("sim-1", "first")
+        for file in tmp_path.glob("ids.db*"):
+            file.unlink()
+        for request_id in ("first", "second"):
+            failure = await process.fail("sim-1", request_id)
+            assert (failure.reason, failure.sent) == ("STORE_UNAVAILABLE", "no")
+        await process.push("sim-1", "")
+        assert list(tmp_path.glob("ids.db*")) == [], "a new file would not know the first push"
+    assert vendor.received == 2
+    async with served(tmp_path, vendor, kept) as process:
+        assert not (await process.push("sim-1", "second")).replayed
+
+
+async def test_flood_of_ids_of_one_app_leaves_room_for_another(tmp_path: Path, vendor: Simulator) -> None:
+    config = build_config(tmp_path, vendor, apps={"other": {}}, idempotency={"max_bytes": 65536})
+    async with running_sidecar(config) as running:
+        for number in range(200):
+            try:
+                await running.push(android(app="shop", request_id=str(number)))
+            except grpc.aio.AioRpcError as error:
+                failure = failure_of(error)
+                break
+        assert (failure.reason, failure.sent) == ("OVERLOADED", "no")
+        assert "idempotency.max_app_share" in failure.message
+        for other in range(number // 2):
+            await running.push(android(app="other", request_id=str(other)))

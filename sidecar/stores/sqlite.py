@@ -179,16 +179,17 @@ class SqliteStore:
         # end the locks that this process has on it, whoever took them.
         if not self._path.exists():
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        file = OpenFile(self._path)
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=16
         )
         try:
             _prepare(connection, self._clock)
-            self._file = OpenFile(self._path)
+            file.note_log()
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
+        self._connection, self._file = connection, file
 
     def _close(self) -> None:
         if self._connection is not None:

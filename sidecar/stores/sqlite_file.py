@@ -15,9 +15,14 @@ class OpenFile:
     """The database and its write-ahead log, as they were when they were opened."""
 
     def __init__(self, path: Path) -> None:
-        """Note the files; both must be there."""
-        log = path.with_name(path.name + _LOG_SUFFIX)
-        self._marks = [(file, _mark(file)) for file in (path, log)]
+        """Note the database, which must be there: before it is opened, so that no other can come in between."""
+        self._log = path.with_name(path.name + _LOG_SUFFIX)
+        self._marks = [(path, _mark(path))]
+
+    def note_log(self) -> None:
+        """Note the log, which is there once the database was written to, where the file system allows one at all."""
+        if self._log.exists():
+            self._marks.append((self._log, _mark(self._log)))
 
     def check(self) -> None:
         """Raise `StoreFailure` when a file is not at its path any more."""

@@ -13,6 +13,7 @@ from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.quota import read_quotas
 from sidecar.errors import NotSent, QuotaExceeded, Sent
 from sidecar.stores.memory import MemoryStore
+from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from tests.support.clock import Clock
 from tests.support.fake_vendor import APP, BODY, Bench, Caller, Countdown, answers, ask
@@ -78,11 +79,14 @@ async def test_call_that_lost_the_race_for_the_quota_has_not_stepped_to_sending(
         await go.wait()
         return await answers()(request)
 
-    bench = Bench([waits_before_the_body] * 2, quotas=read_quotas({"single": "1/hour"}, ["single"]))
+    # As two sidecars do that share a counter: one process would let the second through after the first alone.
+    counter = MemoryCounter()
+    quotas = read_quotas({"single": "1/hour"}, ["single"])
+    benches = [Bench([waits_before_the_body], quotas=quotas, counter=counter) for _ in range(2)]
     callers = [Caller(), Caller()]
     calls = [
         asyncio.create_task(world.push(bench, f"order-{number}", caller.call(Countdown(60.0))))
-        for number, caller in enumerate(callers)
+        for number, (bench, caller) in enumerate(zip(benches, callers, strict=True))
     ]
     while len(waiting) < len(calls):  # both are let through: nothing is counted yet
         await turns(1)
@@ -92,7 +96,7 @@ async def test_call_that_lost_the_race_for_the_quota_has_not_stepped_to_sending(
     assert isinstance(first, PushResponse)
     assert isinstance(second, QuotaExceeded)
     assert (len(world.store.begun), [caller.commits for caller in callers]) == (1, [1, 0])
-    assert bench.transport.bodies == [BODY]
+    assert [bench.transport.bodies for bench in benches] == [[BODY], []]
 
 
 async def test_step_to_sending_that_was_begun_is_made_to_its_end_when_the_connection_is_lost(world: World) -> None:

@@ -155,7 +155,6 @@ class Bench:
     max_pause_s: float = 3600.0
     clock: Callable[[], float] = time.monotonic
     pace: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.perf_counter
     breaker: Breaker = field(
         default_factory=lambda: Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0)
     )

@@ -126,7 +126,8 @@ def _field_rules(path: str, raw: dict[str, Any]) -> Iterator[Rule]:
             yield Rule(path, f"{kind}.{'_'.join(bounds)}", bounds)
         for name, value in typed.items():
             snake = re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
-            yield Rule(path, f"{kind}.{snake}", {} if value is True else {snake: _limit(value)})
+            is_limit = value is not True and name != "pattern"
+            yield Rule(path, f"{kind}.{snake}", {snake: _limit(value)} if is_limit else {})
 
 
 def _limit(value: int | str) -> int:

@@ -20,6 +20,8 @@ from .proto_rules import SIDECAR_RULES
 SIDECAR_RULE_IDS = {rule_id for _, rule_id in SIDECAR_RULES}
 
 MAX_MESSAGE_BYTES = 4096
+# Of the broken items of a list, as of the violations of an answer (README.md).
+MAX_TOLD = 20
 
 # Headings of the two documents that a source may name.
 HEADINGS = {
@@ -69,7 +71,10 @@ def test_valid_request_becomes_this_body(case: Case) -> None:
 
 @pytest.mark.parametrize("case", invalid)
 def test_invalid_request_breaks_these_rules(case: Case) -> None:
-    assert sorted((v.field, v.rule) for v in violations(case.request)) == case.violations
+    found = Counter((v.field, v.rule) for v in violations(case.request))
+    expected = Counter(case.violations)
+    assert found <= expected
+    assert found.total() >= min(expected.total(), MAX_TOLD)
 
 
 @pytest.mark.parametrize("case", invalid)

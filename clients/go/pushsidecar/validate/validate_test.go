@@ -23,10 +23,10 @@ func TestFieldsAreNamedAsTheSidecarNamesThem(t *testing.T) {
 		},
 		"list element": {
 			request: &xgv1.PushRequest{
-				Audience: &xgv1.PushRequest_TokenList{TokenList: &xgv1.TokenList{Tokens: []string{"a", ""}}},
+				Audience: &xgv1.PushRequest_TokenList{TokenList: &xgv1.TokenList{Tokens: []string{"a", "b c"}}},
 				Message:  message(),
 			},
-			want: []pushsidecar.Violation{{Field: "token_list.tokens[1]", Rule: "string.min_len"}},
+			want: []pushsidecar.Violation{{Field: "token_list.tokens[1]", Rule: "string.pattern"}},
 		},
 		"oneof": {
 			request: &xgv1.PushRequest{Message: message()},

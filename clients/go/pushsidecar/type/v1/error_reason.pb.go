@@ -86,7 +86,7 @@ const (
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 14
 	// The sidecar has as many calls in flight and waiting, or keeps as many request ids, as its configuration allows;
 	// `google.rpc.RetryInfo` says when to try again.
-	// RESOURCE_EXHAUSTED, sent=no (maybe where too many repetitions wait for a call in flight).
+	// RESOURCE_EXHAUSTED, sent=no; maybe only where too many repetitions wait for an earlier call with their id.
 	// Example: max_in_flight and max_queue of the app are reached.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 15
 	// The vendor's quota is spent, by its word or by the sidecar's count; `google.rpc.RetryInfo` and

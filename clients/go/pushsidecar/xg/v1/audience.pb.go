@@ -168,7 +168,7 @@ func (*AllDevices) Descriptor() ([]byte, []int) {
 // The devices that carry certain tags (`audience_type: tag`, `tag_list`).
 type TagAudience struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tags: one or more, none empty, together at most 512 characters.
+	// The tags: one or more, none empty, none twice, together at most 512 characters.
 	Tags []string `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
 	// How they are combined. Required.
 	Op            TagOp `protobuf:"varint,2,opt,name=op,proto3,enum=pushsidecar.xg.v1.TagOp" json:"op,omitempty"`
@@ -223,7 +223,7 @@ func (x *TagAudience) GetOp() TagOp {
 // A list of devices (`audience_type: token_list`).
 type TokenList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 1000 device tokens of 1 to 64 characters each.
+	// 1 to 1000 device tokens, none twice, each of 1 to 64 printable ASCII characters without a space.
 	Tokens        []string `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -269,7 +269,7 @@ func (x *TokenList) GetTokens() []string {
 // One account (`audience_type: account`).
 type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The account, not empty.
+	// The account: 1 to 255 characters.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// The kind of account; it must be the one with which the account was bound. 0 unknown (not sent), 1 phone number,
 	// 2 mail address, 1000 WeChat openid, 1001 QQ openid, 1002 Sina Weibo, 1003 Alipay, 1004 Taobao, 1005 Douban,
@@ -336,7 +336,7 @@ func (x *Account) GetAccountPushType() AccountPushType {
 // A list of accounts (`audience_type: account_list`).
 type AccountList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 1000 accounts, none empty.
+	// 1 to 1000 accounts, none twice, each of 1 to 255 characters.
 	Accounts      []string `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -385,19 +385,21 @@ const file_pushsidecar_xg_v1_audience_proto_rawDesc = "" +
 	"\n" +
 	" pushsidecar/xg/v1/audience.proto\x12\x11pushsidecar.xg.v1\x1a\x1bbuf/validate/validate.proto\"\f\n" +
 	"\n" +
-	"AllDevices\"\xd1\x01\n" +
-	"\vTagAudience\x12\x8a\x01\n" +
-	"\x04tags\x18\x01 \x03(\tBv\xbaHs\xba\x01e\n" +
-	"\x12tags.max_total_len\x122the tags together must have at most 512 characters\x1a\x1bthis.join('').size() <= 512\x92\x01\b\b\x01\"\x04r\x02\x10\x01R\x04tags\x125\n" +
-	"\x02op\x18\x02 \x01(\x0e2\x18.pushsidecar.xg.v1.TagOpB\v\xbaH\b\xc8\x01\x01\x82\x01\x02\x10\x01R\x02op\"8\n" +
-	"\tTokenList\x12+\n" +
-	"\x06tokens\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xe8\a\"\x06r\x04\x10\x01\x18@R\x06tokens\"\xb2\x01\n" +
-	"\aAccount\x12!\n" +
-	"\aaccount\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\aaccount\x12*\n" +
+	"AllDevices\"\xd3\x01\n" +
+	"\vTagAudience\x12\x8c\x01\n" +
+	"\x04tags\x18\x01 \x03(\tBx\xbaHu\xba\x01e\n" +
+	"\x12tags.max_total_len\x122the tags together must have at most 512 characters\x1a\x1bthis.join('').size() <= 512\x92\x01\n" +
+	"\b\x01\x18\x01\"\x04r\x02\x10\x01R\x04tags\x125\n" +
+	"\x02op\x18\x02 \x01(\x0e2\x18.pushsidecar.xg.v1.TagOpB\v\xbaH\b\xc8\x01\x01\x82\x01\x02\x10\x01R\x02op\"D\n" +
+	"\tTokenList\x127\n" +
+	"\x06tokens\x18\x01 \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\b\x01\x10\xe8\a\x18\x01\"\x10r\x0e\x10\x01\x18@2\b^[!-~]+$R\x06tokens\"\xb5\x01\n" +
+	"\aAccount\x12$\n" +
+	"\aaccount\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\aaccount\x12*\n" +
 	"\faccount_type\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vaccountType\x12X\n" +
-	"\x11account_push_type\x18\x03 \x01(\x0e2\".pushsidecar.xg.v1.AccountPushTypeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x0faccountPushType\"<\n" +
-	"\vAccountList\x12-\n" +
-	"\baccounts\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04r\x02\x10\x01R\baccounts*>\n" +
+	"\x11account_push_type\x18\x03 \x01(\x0e2\".pushsidecar.xg.v1.AccountPushTypeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x0faccountPushType\"A\n" +
+	"\vAccountList\x122\n" +
+	"\baccounts\x18\x01 \x03(\tB\x16\xbaH\x13\x92\x01\x10\b\x01\x10\xe8\a\x18\x01\"\ar\x05\x10\x01\x18\xff\x01R\baccounts*>\n" +
 	"\x05TagOp\x12\x16\n" +
 	"\x12TAG_OP_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +

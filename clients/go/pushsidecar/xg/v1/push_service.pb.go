@@ -139,7 +139,8 @@ func (Outcome) EnumDescriptor() ([]byte, []int) {
 // follow from the choices made here. What is unset, zero or empty is not sent, unless a field says otherwise.
 type PushRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name of the configured app, which holds the vendor credentials. Empty: the only app of the message's platform.
+	// Name of the configured app, which holds the vendor credentials: at most 255 characters. Empty: the only app of the
+	// message's platform.
 	App string `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
 	// To whom. Required.
 	//
@@ -172,7 +173,7 @@ type PushRequest struct {
 	Loop *Loop `protobuf:"bytes,15,opt,name=loop,proto3" json:"loop,omitempty"`
 	// Which of Apple's environments, for iOS messages only. Unset: the app's configured default, else product.
 	Environment Environment `protobuf:"varint,16,opt,name=environment,proto3,enum=pushsidecar.xg.v1.Environment" json:"environment,omitempty"`
-	// Groups pushes in the vendor's statistics.
+	// Groups pushes in the vendor's statistics: at most 255 characters.
 	StatTag string `protobuf:"bytes,17,opt,name=stat_tag,json=statTag,proto3" json:"stat_tag,omitempty"`
 	// Echoed by the vendor in its answer.
 	Seq int64 `protobuf:"varint,18,opt,name=seq,proto3" json:"seq,omitempty"`
@@ -417,7 +418,7 @@ type PushRequest_Tag struct {
 }
 
 type PushRequest_Token struct {
-	// One device: its token, 1 to 64 characters.
+	// One device: its token, 1 to 64 printable ASCII characters without a space.
 	Token string `protobuf:"bytes,4,opt,name=token,proto3,oneof"`
 }
 
@@ -748,12 +749,12 @@ var File_pushsidecar_xg_v1_push_service_proto protoreflect.FileDescriptor
 
 const file_pushsidecar_xg_v1_push_service_proto_rawDesc = "" +
 	"\n" +
-	"$pushsidecar/xg/v1/push_service.proto\x12\x11pushsidecar.xg.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&pushsidecar/type/v1/target_state.proto\x1a\x1fpushsidecar/xg/v1/android.proto\x1a pushsidecar/xg/v1/audience.proto\x1a\x1bpushsidecar/xg/v1/ios.proto\"\xc4\x10\n" +
-	"\vPushRequest\x12\x10\n" +
-	"\x03app\x18\x01 \x01(\tR\x03app\x121\n" +
+	"$pushsidecar/xg/v1/push_service.proto\x12\x11pushsidecar.xg.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&pushsidecar/type/v1/target_state.proto\x1a\x1fpushsidecar/xg/v1/android.proto\x1a pushsidecar/xg/v1/audience.proto\x1a\x1bpushsidecar/xg/v1/ios.proto\"\xe2\x10\n" +
+	"\vPushRequest\x12\x1a\n" +
+	"\x03app\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\x03app\x121\n" +
 	"\x03all\x18\x02 \x01(\v2\x1d.pushsidecar.xg.v1.AllDevicesH\x00R\x03all\x122\n" +
-	"\x03tag\x18\x03 \x01(\v2\x1e.pushsidecar.xg.v1.TagAudienceH\x00R\x03tag\x12!\n" +
-	"\x05token\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00R\x05token\x12=\n" +
+	"\x03tag\x18\x03 \x01(\v2\x1e.pushsidecar.xg.v1.TagAudienceH\x00R\x03tag\x12+\n" +
+	"\x05token\x18\x04 \x01(\tB\x13\xbaH\x10r\x0e\x10\x01\x18@2\b^[!-~]+$H\x00R\x05token\x12=\n" +
 	"\n" +
 	"token_list\x18\x05 \x01(\v2\x1c.pushsidecar.xg.v1.TokenListH\x00R\ttokenList\x126\n" +
 	"\aaccount\x18\x06 \x01(\v2\x1a.pushsidecar.xg.v1.AccountH\x00R\aaccount\x12C\n" +
@@ -770,8 +771,8 @@ const file_pushsidecar_xg_v1_push_service_proto_rawDesc = "" +
 	"\tsend_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampB\x1c\xbaH\x19\xb2\x01\x16\x1a\a\b\x80\xa2\xcf\xff\xaf\a2\v\b\x80\x92\xb8Ø\xfe\xff\xff\xff\x01R\bsendTime\x12 \n" +
 	"\tmulti_pkg\x18\x0e \x01(\bH\x02R\bmultiPkg\x88\x01\x01\x12+\n" +
 	"\x04loop\x18\x0f \x01(\v2\x17.pushsidecar.xg.v1.LoopR\x04loop\x12J\n" +
-	"\venvironment\x18\x10 \x01(\x0e2\x1e.pushsidecar.xg.v1.EnvironmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\venvironment\x12\x19\n" +
-	"\bstat_tag\x18\x11 \x01(\tR\astatTag\x12\x10\n" +
+	"\venvironment\x18\x10 \x01(\x0e2\x1e.pushsidecar.xg.v1.EnvironmentB\b\xbaH\x05\x82\x01\x02\x10\x01R\venvironment\x12#\n" +
+	"\bstat_tag\x18\x11 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\astatTag\x12\x10\n" +
 	"\x03seq\x18\x12 \x01(\x03R\x03seq\x12\x81\x01\n" +
 	"\apush_id\x18\x13 \x01(\tBh\xbaHe\xba\x01_\n" +
 	"\x0fpush_id.decimal\x12-must be a decimal number of at most 20 digits\x1a\x1dthis.matches('^[0-9]{1,20}$')\xd8\x01\x01R\x06pushId\x12#\n" +

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pushsidecar/xg/v1/audience.proto\x12\x11pushsidecar.xg.v1\"\x0c\n\nAllDevices\"\xd1\x01\n\x0bTagAudience\x12\x8a\x01\n\x04tags\x18\x01 \x03(\tBv\xbaHs\xba\x01\x65\n\x12tags.max_total_len\x12\x32the tags together must have at most 512 characters\x1a\x1bthis.join(\'\').size() <= 512\x92\x01\x08\x08\x01\"\x04r\x02\x10\x01R\x04tags\x12\x35\n\x02op\x18\x02 \x01(\x0e\x32\x18.pushsidecar.xg.v1.TagOpB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01R\x02op\"8\n\tTokenList\x12+\n\x06tokens\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\xe8\x07\"\x06r\x04\x10\x01\x18@R\x06tokens\"\xb2\x01\n\x07\x41\x63\x63ount\x12!\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x10\x01R\x07\x61\x63\x63ount\x12*\n\x0c\x61\x63\x63ount_type\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x0b\x61\x63\x63ountType\x12X\n\x11\x61\x63\x63ount_push_type\x18\x03 \x01(\x0e\x32\".pushsidecar.xg.v1.AccountPushTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0f\x61\x63\x63ountPushType\"<\n\x0b\x41\x63\x63ountList\x12-\n\x08\x61\x63\x63ounts\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\xe8\x07\"\x04r\x02\x10\x01R\x08\x61\x63\x63ounts*>\n\x05TagOp\x12\x16\n\x12TAG_OP_UNSPECIFIED\x10\x00\x12\x0e\n\nTAG_OP_AND\x10\x01\x12\r\n\tTAG_OP_OR\x10\x02*|\n\x0f\x41\x63\x63ountPushType\x12!\n\x1d\x41\x43\x43OUNT_PUSH_TYPE_UNSPECIFIED\x10\x00\x12#\n\x1f\x41\x43\x43OUNT_PUSH_TYPE_NEWEST_DEVICE\x10\x01\x12!\n\x1d\x41\x43\x43OUNT_PUSH_TYPE_ALL_DEVICES\x10\x02\x42g\n\x1bio.github.pushsidecar.xg.v1P\x01ZFgithub.com/push-sidecar/push-sidecar/clients/go/pushsidecar/xg/v1;xgv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pushsidecar/xg/v1/audience.proto\x12\x11pushsidecar.xg.v1\"\x0c\n\nAllDevices\"\xd3\x01\n\x0bTagAudience\x12\x8c\x01\n\x04tags\x18\x01 \x03(\tBx\xbaHu\xba\x01\x65\n\x12tags.max_total_len\x12\x32the tags together must have at most 512 characters\x1a\x1bthis.join(\'\').size() <= 512\x92\x01\n\x08\x01\x18\x01\"\x04r\x02\x10\x01R\x04tags\x12\x35\n\x02op\x18\x02 \x01(\x0e\x32\x18.pushsidecar.xg.v1.TagOpB\x0b\xbaH\x08\xc8\x01\x01\x82\x01\x02\x10\x01R\x02op\"D\n\tTokenList\x12\x37\n\x06tokens\x18\x01 \x03(\tB\x1f\xbaH\x1c\x92\x01\x19\x08\x01\x10\xe8\x07\x18\x01\"\x10r\x0e\x10\x01\x18@2\x08^[!-~]+$R\x06tokens\"\xb5\x01\n\x07\x41\x63\x63ount\x12$\n\x07\x61\x63\x63ount\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xff\x01R\x07\x61\x63\x63ount\x12*\n\x0c\x61\x63\x63ount_type\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x0b\x61\x63\x63ountType\x12X\n\x11\x61\x63\x63ount_push_type\x18\x03 \x01(\x0e\x32\".pushsidecar.xg.v1.AccountPushTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0f\x61\x63\x63ountPushType\"A\n\x0b\x41\x63\x63ountList\x12\x32\n\x08\x61\x63\x63ounts\x18\x01 \x03(\tB\x16\xbaH\x13\x92\x01\x10\x08\x01\x10\xe8\x07\x18\x01\"\x07r\x05\x10\x01\x18\xff\x01R\x08\x61\x63\x63ounts*>\n\x05TagOp\x12\x16\n\x12TAG_OP_UNSPECIFIED\x10\x00\x12\x0e\n\nTAG_OP_AND\x10\x01\x12\r\n\tTAG_OP_OR\x10\x02*|\n\x0f\x41\x63\x63ountPushType\x12!\n\x1d\x41\x43\x43OUNT_PUSH_TYPE_UNSPECIFIED\x10\x00\x12#\n\x1f\x41\x43\x43OUNT_PUSH_TYPE_NEWEST_DEVICE\x10\x01\x12!\n\x1d\x41\x43\x43OUNT_PUSH_TYPE_ALL_DEVICES\x10\x02\x42g\n\x1bio.github.pushsidecar.xg.v1P\x01ZFgithub.com/push-sidecar/push-sidecar/clients/go/pushsidecar/xg/v1;xgv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,31 +33,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033io.github.pushsidecar.xg.v1P\001ZFgithub.com/push-sidecar/push-sidecar/clients/go/pushsidecar/xg/v1;xgv1'
   _globals['_TAGAUDIENCE'].fields_by_name['tags']._loaded_options = None
-  _globals['_TAGAUDIENCE'].fields_by_name['tags']._serialized_options = b'\272Hs\272\001e\n\022tags.max_total_len\0222the tags together must have at most 512 characters\032\033this.join(\'\').size() <= 512\222\001\010\010\001\"\004r\002\020\001'
+  _globals['_TAGAUDIENCE'].fields_by_name['tags']._serialized_options = b'\272Hu\272\001e\n\022tags.max_total_len\0222the tags together must have at most 512 characters\032\033this.join(\'\').size() <= 512\222\001\n\010\001\030\001\"\004r\002\020\001'
   _globals['_TAGAUDIENCE'].fields_by_name['op']._loaded_options = None
   _globals['_TAGAUDIENCE'].fields_by_name['op']._serialized_options = b'\272H\010\310\001\001\202\001\002\020\001'
   _globals['_TOKENLIST'].fields_by_name['tokens']._loaded_options = None
-  _globals['_TOKENLIST'].fields_by_name['tokens']._serialized_options = b'\272H\020\222\001\r\010\001\020\350\007\"\006r\004\020\001\030@'
+  _globals['_TOKENLIST'].fields_by_name['tokens']._serialized_options = b'\272H\034\222\001\031\010\001\020\350\007\030\001\"\020r\016\020\001\030@2\010^[!-~]+$'
   _globals['_ACCOUNT'].fields_by_name['account']._loaded_options = None
-  _globals['_ACCOUNT'].fields_by_name['account']._serialized_options = b'\272H\004r\002\020\001'
+  _globals['_ACCOUNT'].fields_by_name['account']._serialized_options = b'\272H\007r\005\020\001\030\377\001'
   _globals['_ACCOUNT'].fields_by_name['account_type']._loaded_options = None
   _globals['_ACCOUNT'].fields_by_name['account_type']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_ACCOUNT'].fields_by_name['account_push_type']._loaded_options = None
   _globals['_ACCOUNT'].fields_by_name['account_push_type']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_ACCOUNTLIST'].fields_by_name['accounts']._loaded_options = None
-  _globals['_ACCOUNTLIST'].fields_by_name['accounts']._serialized_options = b'\272H\016\222\001\013\010\001\020\350\007\"\004r\002\020\001'
-  _globals['_TAGOP']._serialized_start=582
-  _globals['_TAGOP']._serialized_end=644
-  _globals['_ACCOUNTPUSHTYPE']._serialized_start=646
-  _globals['_ACCOUNTPUSHTYPE']._serialized_end=770
+  _globals['_ACCOUNTLIST'].fields_by_name['accounts']._serialized_options = b'\272H\023\222\001\020\010\001\020\350\007\030\001\"\007r\005\020\001\030\377\001'
+  _globals['_TAGOP']._serialized_start=604
+  _globals['_TAGOP']._serialized_end=666
+  _globals['_ACCOUNTPUSHTYPE']._serialized_start=668
+  _globals['_ACCOUNTPUSHTYPE']._serialized_end=792
   _globals['_ALLDEVICES']._serialized_start=55
   _globals['_ALLDEVICES']._serialized_end=67
   _globals['_TAGAUDIENCE']._serialized_start=70
-  _globals['_TAGAUDIENCE']._serialized_end=279
-  _globals['_TOKENLIST']._serialized_start=281
-  _globals['_TOKENLIST']._serialized_end=337
-  _globals['_ACCOUNT']._serialized_start=340
-  _globals['_ACCOUNT']._serialized_end=518
-  _globals['_ACCOUNTLIST']._serialized_start=520
-  _globals['_ACCOUNTLIST']._serialized_end=580
+  _globals['_TAGAUDIENCE']._serialized_end=281
+  _globals['_TOKENLIST']._serialized_start=283
+  _globals['_TOKENLIST']._serialized_end=351
+  _globals['_ACCOUNT']._serialized_start=354
+  _globals['_ACCOUNT']._serialized_end=535
+  _globals['_ACCOUNTLIST']._serialized_start=537
+  _globals['_ACCOUNTLIST']._serialized_end=602
 # @@protoc_insertion_point(module_scope)

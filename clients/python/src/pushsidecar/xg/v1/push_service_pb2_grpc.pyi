@@ -52,7 +52,8 @@ class PushServiceStub:
       - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
         STORE_UNAVAILABLE. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-        `google.rpc.QuotaFailure`). Not sent.
+        `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
+        call with their id.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
@@ -85,7 +86,8 @@ class PushServiceAsyncStub(PushServiceStub):
       - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
         STORE_UNAVAILABLE. Provably not sent: it may be sent again.
       - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-        `google.rpc.QuotaFailure`). Not sent.
+        `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
+        call with their id.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
@@ -121,7 +123,8 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
           - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
             STORE_UNAVAILABLE. Provably not sent: it may be sent again.
           - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-            `google.rpc.QuotaFailure`). Not sent.
+            `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
+            call with their id.
           - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
           - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
           - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.

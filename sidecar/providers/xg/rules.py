@@ -1,7 +1,8 @@
 """Checks a `PushRequest` against the contract, all rules at once. Pure; knows no configuration and no gRPC.
 
-The rules stand in the proto as `buf.validate` annotations. Here are only those that need a parser: the texts of JSON
-objects, and the keys that they must not have.
+The rules stand in the proto as `buf.validate` annotations, which protovalidate evaluates; those of the lists of targets
+are checked in `lists.py` in its place. Here are only those that need a parser: the texts of JSON objects, and the keys
+that they must not have.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,13 +16,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pushsidecar.xg.v1.content_pb2 import CustomContent, IosCustom
 from pushsidecar.xg.v1.push_service_pb2 import PushRequest
 from sidecar.errors import Violation
-from sidecar.providers.xg.bounds import shortened
+from sidecar.providers.xg.bounds import Bounded, bounded
 
 # S1, iOS messages: `aps` and `custom` have their own fields, `xg` is reserved by the vendor.
 RESERVED_EXTRA_KEYS = ("aps", "custom", "xg")
 
 # Ours: the vendor names no limit. Without one of our own the interpreter's recursion limit would be the rule.
 MAX_JSON_DEPTH = 100
+
+_TIMES = ("expire_time", "send_time")
 
 _validator = protovalidate.Validator()
 # Numbers with a fraction stay text: a check must not refuse what a double cannot hold.
@@ -31,25 +34,35 @@ _decode = msgspec.json.Decoder(float_hook=str).decode
 def violations(request: PushRequest) -> list[Violation]:
     """Return every broken rule, in the order of the proto; empty when the request is valid.
 
-    Of a list that is too long, only what `bounds.py` lets through is looked at.
+    Of what breaks more rules than an error can carry, only the first are told: `bounds.py` and `lists.py` say which.
     """
-    request = shortened(request)
-    # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: it is told apart first.
-    malformed = [
-        name
-        for name in ("expire_time", "send_time")
-        if request.HasField(name) and not _is_well_formed(getattr(request, name))
-    ]
-    if malformed:
-        rest = PushRequest()
-        rest.CopyFrom(request)
-        for name in malformed:
-            rest.ClearField(name)
-        found = [Violation(name, f"{name}.well_formed", "is outside of the type's range") for name in malformed]
-        return found + violations(rest)
-    found = [_violation(v) for v in _validator.collect_violations(request)]
+    checked = bounded(request)
+    found = proto_violations(request) if checked is None else _merged(proto_violations(checked.rest), checked)
     found.extend(_text_violations(request))
     return found
+
+
+def proto_violations(request: PushRequest) -> list[Violation]:
+    """Return every broken rule of the proto as protovalidate finds it, in any number and at any cost."""
+    # A Duration or Timestamp outside of what protobuf allows cannot be evaluated: it is told apart first.
+    malformed = [name for name in _TIMES if request.HasField(name) and not _is_well_formed(getattr(request, name))]
+    if not malformed:
+        return [_violation(v) for v in _validator.collect_violations(request)]
+    rest = PushRequest()
+    rest.CopyFrom(request)
+    for name in malformed:
+        rest.ClearField(name)
+    told = [Violation(name, f"{name}.well_formed", "is outside of the type's range") for name in malformed]
+    return told + proto_violations(rest)
+
+
+def _merged(found: list[Violation], checked: Bounded) -> list[Violation]:
+    """Put the broken rules of the list of targets where protovalidate would have told them."""
+    if checked.list_rules is None or not checked.broken:
+        return found
+    path = checked.list_rules.path
+    place = next(i for i, violation in enumerate(found) if violation.field == path)
+    return [*found[:place], *checked.broken, *found[place + 1 :]]
 
 
 def _is_well_formed(value: Duration | Timestamp) -> bool:

@@ -196,7 +196,7 @@ class RequestIdReused(PushError):
 class Overloaded(PushError):
     """Every place in flight and in the queue is taken, or the store of request ids is full.
 
-    `sent` is `maybe` only for a call that was to wait for an earlier one with its request id.
+    `sent` is `no`; `maybe` only where too many repetitions wait for an earlier call with their id.
     """
 
     reason = Reason.OVERLOADED

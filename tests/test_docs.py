@@ -47,3 +47,48 @@ def test_make_help_lists_every_target_that_is_promised() -> None:
 )
 def test_no_file_names_this_machine_or_a_registry(word: str) -> None:
     assert [name_of(path) for path in TEXTS if word in path.read_text(errors="ignore")] == []
+
+
+# Whether a push may have gone out has one answer, so it has one wording.
+SENT_OF_OVERLOADED = "no; maybe only where too many repetitions wait for an earlier call with their id"
+PLACES_OF_SENT_OF_OVERLOADED = [
+    "README.md",
+    "docs/errors.md",
+    "docs/operations.md",
+    "proto/pushsidecar/type/v1/error_reason.proto",
+    "proto/pushsidecar/xg/v1/push_service.proto",
+    "clients/go/pushsidecar/xg/v1/push_service_grpc.pb.go",
+    "clients/python/src/pushsidecar/xg/v1/push_service_pb2_grpc.py",
+    "sidecar/errors.py",
+]
+OTHER_WORDINGS = re.compile(r"not sent|nothing was sent|sent=no\b|sent is no\b|no or maybe|\| no\b", re.IGNORECASE)
+
+
+def words_of(text: str) -> str:
+    """Return the text without marks of comments, code and emphasis, in one line."""
+    return " ".join(re.sub(r"[*`#]", "", text.replace("//", " ")).split())
+
+
+def paragraphs(path: Path) -> list[str]:
+    """Return the rows of tables, the items of lists and the paragraphs of a document or a proto file."""
+    text = re.sub(r"^\s*//", "", path.read_text(), flags=re.MULTILINE)
+    return [words_of(part) for part in re.split(r"\n\s*\n|\n(?=\s*(?:- |\|))|;\n|\{\n", text)]
+
+
+@pytest.mark.parametrize("name", PLACES_OF_SENT_OF_OVERLOADED)
+def test_whether_an_overloaded_push_was_sent_is_said_in_the_same_words(name: str) -> None:
+    assert SENT_OF_OVERLOADED in words_of((ROOT / name).read_text())
+
+
+def test_whether_an_overloaded_push_was_sent_is_said_in_no_other_words() -> None:
+    found = [
+        (name_of(path), paragraph)
+        for path in [*DOCUMENTS, *(ROOT / "proto").rglob("*.proto")]
+        if path.name != "CHANGELOG.md"
+        for paragraph in paragraphs(path)
+        if "OVERLOADED" in paragraph and OTHER_WORDINGS.search(paragraph)
+    ]
+    elsewhere = [(name, paragraph) for name, paragraph in found if SENT_OF_OVERLOADED not in paragraph]
+    # It says what a `no` does not tell, not when it is one.
+    assert [name for name, paragraph in elsewhere if not paragraph.startswith("sent speaks of the call")] == []
+    assert len(found) > len(elsewhere)

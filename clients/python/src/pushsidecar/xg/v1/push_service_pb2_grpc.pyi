@@ -51,9 +51,9 @@ class PushServiceStub:
       - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
       - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
         STORE_UNAVAILABLE. Provably not sent: it may be sent again.
-      - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-        `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
-        call with their id.
+      - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED (with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`). Not sent.
+      - RESOURCE_EXHAUSTED: OVERLOADED (with `google.rpc.RetryInfo`). `sent` is no; maybe only where too many repetitions
+        wait for an earlier call with their id.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
@@ -85,9 +85,9 @@ class PushServiceAsyncStub(PushServiceStub):
       - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
       - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
         STORE_UNAVAILABLE. Provably not sent: it may be sent again.
-      - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-        `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
-        call with their id.
+      - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED (with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`). Not sent.
+      - RESOURCE_EXHAUSTED: OVERLOADED (with `google.rpc.RetryInfo`). `sent` is no; maybe only where too many repetitions
+        wait for an earlier call with their id.
       - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
       - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
       - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.
@@ -122,9 +122,9 @@ class PushServiceServicer(metaclass=_abc_1.ABCMeta):
           - ALREADY_EXISTS: REQUEST_ID_REUSED. Not sent.
           - UNAVAILABLE: NOT_SENT (with RetryInfo where the sidecar fails fast), VENDOR_BUSY, SHUTTING_DOWN,
             STORE_UNAVAILABLE. Provably not sent: it may be sent again.
-          - RESOURCE_EXHAUSTED: OVERLOADED, QUOTA_EXCEEDED (with `google.rpc.RetryInfo`; the latter also with
-            `google.rpc.QuotaFailure`). `sent` is no; of OVERLOADED maybe only where too many repetitions wait for an earlier
-            call with their id.
+          - RESOURCE_EXHAUSTED: QUOTA_EXCEEDED (with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`). Not sent.
+          - RESOURCE_EXHAUSTED: OVERLOADED (with `google.rpc.RetryInfo`). `sent` is no; maybe only where too many repetitions
+            wait for an earlier call with their id.
           - UNKNOWN: OUTCOME_UNKNOWN. Sent, and no usable answer came.
           - INTERNAL: VENDOR_INTERNAL, SIDECAR_BUG.
           - DEADLINE_EXCEEDED: DEADLINE. `sent` says whether the push may have gone out.

@@ -173,6 +173,7 @@ def _check_keys(tree: Any, source: Source, prefix: str) -> None:
 
 def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
     """Check what one section needs of itself or of another."""
+    server = sections.get("server", ServerConfig())
     idempotency = sections.get("idempotency", IdempotencyConfig())
     pacing = sections.get("pacing", PacingConfig())
     redis = sections.get("redis", RedisConfig())
@@ -180,6 +181,8 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(key)}: {key}: {why}")
 
+    if why := _too_few_pending_bytes(server.max_pending_bytes, server):
+        raise refuse("server.max_pending_bytes", why)
     if idempotency.store == "sqlite" and idempotency.sqlite_file is None:
         raise refuse("idempotency.sqlite_file", "is required for idempotency.store sqlite")
     users = [("idempotency.store", idempotency.store), ("pacing.storage", pacing.storage)]
@@ -220,6 +223,10 @@ def _read_app(
         _check_quotas(tree.get("quotas"), source, f"{prefix}.quotas")
     app = _convert(tree, AppConfig, source, prefix)
     _check_app(name, app, sections, environment, source)
+    server: ServerConfig | None = sections.get("server", ServerConfig())
+    if server is not None and (why := _too_few_pending_bytes(app.max_pending_bytes, server)):
+        key = f"{prefix}.max_pending_bytes"
+        raise ConfigError(f"{source.of(key)}: {key}: {why}")
     return app
 
 
@@ -253,6 +260,14 @@ def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:
         elif what.startswith("Invalid enum value"):
             what = f"must be one of {', '.join(_choices(kind, key.removeprefix(prefix)))}"
         raise ConfigError(f"{source.of(key)}: {key}{': ' if key else ''}{what}") from None
+
+
+def _too_few_pending_bytes(given: int, server: ServerConfig) -> str:
+    """Say why a budget is too small for a request of the largest size; empty when it is not."""
+    least = 3 * server.max_message_bytes
+    if given >= least:
+        return ""
+    return f"must be at least {least}: three times server.max_message_bytes, which one call with such a request holds"
 
 
 def _choices(kind: Any, key: str) -> tuple[str, ...]:

@@ -73,6 +73,16 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_message_bytes: Annotated[
         int, Meta(ge=1024, le=64 * 1024 * 1024, description="Largest request taken, in bytes.")
     ] = 4 * 1024 * 1024
+    max_pending_bytes: Annotated[
+        int,
+        Meta(
+            ge=4 * 1024,
+            le=1024 * 1024 * MIB,
+            description="What the calls in progress may hold together, in bytes: each its request twice (as it came, "
+            "and as it is read), its body and its answer. Beyond it OVERLOADED at once. At least 3 times "
+            "`max_message_bytes`. The default leaves room for the rest within 256 MiB.",
+        ),
+    ] = 32 * MIB
     max_metadata_bytes: Annotated[
         int, Meta(ge=1024, le=1024 * 1024, description="Largest metadata of a request taken, in bytes.")
     ] = 16 * 1024
@@ -244,6 +254,17 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             "at once.",
         ),
     ] = 256
+    max_pending_bytes: Annotated[
+        int,
+        Meta(
+            ge=4 * 1024,
+            le=1024 * 1024 * MIB,
+            description="What the app's calls in progress may hold together, in bytes, counted as "
+            "`server.max_pending_bytes` is: below that, so that an app whose vendor hangs leaves some to the others. "
+            "Beyond it OVERLOADED at once. At least 3 times `server.max_message_bytes`. The default is enough for "
+            "190 calls with lists of 1,000 tokens of 40 characters.",
+        ),
+    ] = 24 * MIB
     overload_retry_after_s: Annotated[
         Seconds, Meta(description="What OVERLOADED tells its caller to wait, in seconds.")
     ] = 1.0

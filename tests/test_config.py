@@ -41,6 +41,7 @@ DEFAULTS = {
         "reflection": True,
         "so_reuseport": False,
         "max_message_bytes": 4194304,
+        "max_pending_bytes": 33554432,
         "max_metadata_bytes": 16384,
         "max_connection_age_s": 0.0,
         "max_connection_idle_s": 0.0,
@@ -85,6 +86,7 @@ APP_DEFAULTS = {
     "keepalive_idle_s": 15.0,
     "max_in_flight": 64,
     "max_queue": 256,
+    "max_pending_bytes": 25165824,
     "overload_retry_after_s": 1.0,
     "quota_retry_after_s": 60.0,
     "max_retry_after_s": 3600.0,
@@ -143,7 +145,7 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
             "listen": "unix:/run/push.sock", "socket_mode": "660", "socket_group": "app",
             "tls": {"cert_file": "/c", "key_file": "/k", "client_ca_file": "/ca"},
             "reflection": False, "so_reuseport": True, "max_message_bytes": 2048, "max_metadata_bytes": 2048,
-            "max_connection_age_s": 3600, "max_connection_idle_s": 60,
+            "max_pending_bytes": 6144, "max_connection_age_s": 3600, "max_connection_idle_s": 60,
             "default_timeout_s": 5, "deadline_margin_s": 0, "shutdown_grace_s": 40,
         },
         "health": {"listen": "0.0.0.0:1"},
@@ -167,9 +169,8 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         "provider": "xg", "platform": "ios", "base_url": "https://push.example.com:8443/prefix", "app_id": "i1",
         "secret_key_file": str(key_file), "ca_file": str(ca_file), "proxy": "http://proxy:3128", "environment": "dev",
         "connect_timeout_s": 1, "read_timeout_s": 2.5, "total_timeout_s": 39, "keepalive_idle_s": 4, "max_in_flight": 5,
-        "max_queue": 0, "overload_retry_after_s": 6, "quota_retry_after_s": 7, "max_response_bytes": 4096,
-        "max_retry_after_s": 8,
-        "quotas": {"all+tag": "10/hour"},
+        "max_queue": 0, "max_pending_bytes": 6145, "overload_retry_after_s": 6, "quota_retry_after_s": 7,
+        "max_retry_after_s": 8, "max_response_bytes": 4096, "quotas": {"all+tag": "10/hour"},
         "retry": {"max_attempts": 1, "initial_backoff_s": 0.5, "max_backoff_s": 0.6, "budget_ratio": 0},
         "code_classes": {10100: "VENDOR_BUSY"},
     }  # fmt: skip
@@ -193,6 +194,7 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("server.reflection", "yes please", "server.reflection: Expected `bool`, got `str`"),
     ("server.so_reuseport", 1, "server.so_reuseport: Expected `bool`, got `int`"),
     ("server.max_message_bytes", 1023, "server.max_message_bytes: Expected `int` >= 1024"),
+    ("server.max_pending_bytes", 4095, "server.max_pending_bytes: Expected `int` >= 4096"),
     ("server.default_timeout_s", "30s", "server.default_timeout_s: Expected `float`, got `str`"),
     ("server.default_timeout_s", 0, "server.default_timeout_s: Expected `float` > 0.0"),
     ("server.deadline_margin_s", 5.1, "server.deadline_margin_s: Expected `float` <= 5.0"),
@@ -252,6 +254,7 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.keepalive_idle_s", 0, "apps.shop.keepalive_idle_s: Expected `float` > 0.0"),
     ("apps.shop.max_in_flight", 0, "apps.shop.max_in_flight: Expected `int` >= 1"),
     ("apps.shop.max_in_flight", 2.5, "apps.shop.max_in_flight: Expected `int`, got `float`"),
+    ("apps.shop.max_pending_bytes", 4095, "apps.shop.max_pending_bytes: Expected `int` >= 4096"),
     ("apps.shop.max_queue", -1, "apps.shop.max_queue: Expected `int` >= 0"),
     ("apps.shop.overload_retry_after_s", 0, "apps.shop.overload_retry_after_s: Expected `float` > 0.0"),
     ("apps.shop.quota_retry_after_s", "1m", "apps.shop.quota_retry_after_s: Expected `float`, got `str`"),
@@ -495,6 +498,17 @@ def test_proxy_must_be_plain_http_without_a_password(tmp_path: Path, proxy: str)
 def test_ca_file_must_be_there(tmp_path: Path) -> None:
     assert app_refusal(tmp_path, ca_file="/nonexistent/ca") == "apps.shop.ca_file: no such file: /nonexistent/ca"
     assert app_refusal(tmp_path, ca_file=str(tmp_path)) == f"apps.shop.ca_file: no such file: {tmp_path}"
+
+
+def test_request_of_the_largest_size_must_fit_into_the_bytes_that_may_be_pending(tmp_path: Path) -> None:
+    server = {"max_message_bytes": 4096, "max_pending_bytes": 3 * 4096}
+    tree = {"server": server, "apps": {"shop": {**APP, "max_pending_bytes": 3 * 4096}}}
+    assert load(write(tmp_path, tree), ENVIRONMENT).server.max_pending_bytes == 12288
+    why = "max_pending_bytes: must be at least 12288: three times server.max_message_bytes"
+    said = refusal(tmp_path, {**tree, "server": {**server, "max_pending_bytes": 12287}})
+    assert said.startswith(f"server.{why}")
+    said = refusal(tmp_path, {**tree, "apps": {"shop": {**APP, "max_pending_bytes": 12287}}})
+    assert said.startswith(f"apps.shop.{why}")
 
 
 def test_environment_is_for_ios_only(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_USAGE
+from sidecar.cli.malloc import return_large_blocks
 from sidecar.cli.signals import Signals
 from sidecar.cli.streams import crash_descriptor, write_soon
 from sidecar.config import ConfigError
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve; returns the exit code."""
     # Should the interpreter itself crash, the log says where. It writes no values.
     faulthandler.enable(crash_descriptor())
+    return_large_blocks()
     # gRPC's C core would write lines of its own between ours, what a peer says included.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     raise_limit()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from sidecar.config import AppConfig, Config, ConfigError
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker, State
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.claim import Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.lane import Lane
@@ -131,6 +132,15 @@ class Delivery:
             budget=budget,
             metrics=self._metrics,
         )
+
+    def build_pending_bytes(self, name: str, app: AppConfig) -> ByteBudget:
+        """Build the budget of bytes of an app."""
+        budget = ByteBudget(
+            f"apps.{name}.max_pending_bytes", limit=app.max_pending_bytes, retry_after_s=app.overload_retry_after_s
+        )
+        self._metrics.pending_bytes.labels(name).set_function(lambda: budget.pending)
+        self._metrics.pending_bytes_limit.labels(name).set(budget.limit)
+        return budget
 
     def build_request_ids(self, name: str, app: AppConfig) -> Idempotency:
         """Build the request ids of an app."""

@@ -7,6 +7,7 @@ providers and delivery use it; nobody here knows gRPC.
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
+from sidecar.delivery.byte_budget import COPIES_OF_REQUEST, ByteBudget
 from sidecar.delivery.deadline import Deadline
 from sidecar.errors import CallerNotAllowed, Sent
 from sidecar.telemetry.tracing import CallTrace
@@ -37,15 +38,23 @@ class Call:
 
     `audience` labels the call's telemetry, and so does `app`, which `use_app` sets; the provider does so as soon as it
     knows them. `caller` is who calls, empty where nobody is named in the configuration. `claim` is set while the call
-    holds a request id.
+    holds a request id. `held_bytes` are counted for it until `release_bytes`; `is_detached`: a vendor call goes on
+    without the caller, and releases them at its end.
     """
 
     __slots__ = (
-        "_commit", "allowed_apps", "app", "audience", "caller", "claim", "deadline", "provider", "replayed", "sent",
-        "trace",
+        "_app_bytes", "_commit", "_process_bytes", "allowed_apps", "app", "audience", "caller", "claim", "deadline",
+        "held_bytes", "is_detached", "provider", "replayed", "sent", "trace",
     )  # fmt: skip
 
-    def __init__(self, *, deadline: Deadline, trace: CallTrace, commit: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: Deadline,
+        trace: CallTrace,
+        commit: Callable[[], Awaitable[None]],
+        process_bytes: ByteBudget,
+    ) -> None:
         self.deadline = deadline
         self.trace = trace
         self.provider = ""
@@ -58,6 +67,10 @@ class Call:
         self.claim: Claim | None = None
         self.replayed = False
         self._commit: Callable[[], Awaitable[None]] | None = commit
+        self._process_bytes = process_bytes
+        self._app_bytes: ByteBudget | None = None
+        self.held_bytes = 0
+        self.is_detached = False
 
     def may_use(self, app: str) -> bool:
         """Whether the caller may use an app."""
@@ -71,6 +84,39 @@ class Call:
         self.app = app
         if not self.may_use(app):
             raise CallerNotAllowed(f"app: the caller {self.caller} may not use it")
+
+    def hold_request(self, size: int) -> None:
+        """Count a request of `size` bytes, before it is read.
+
+        Raises `Overloaded`.
+        """
+        size *= COPIES_OF_REQUEST
+        self._process_bytes.charge(size, own=self.held_bytes)
+        self.held_bytes += size
+
+    def hold_body(self, size: int, app_bytes: ByteBudget) -> None:
+        """Count a body of `size` bytes; from here on all that the call holds counts for its app, too.
+
+        Raises `Overloaded`.
+        """
+        self._process_bytes.charge(size, own=self.held_bytes)
+        self.held_bytes += size
+        app_bytes.charge(self.held_bytes, own=0)
+        self._app_bytes = app_bytes
+
+    def hold_answer(self, size: int) -> None:
+        """Count `size` bytes of an answer that has come. It is never refused: the push is out."""
+        self._process_bytes.overdraw(size)
+        if self._app_bytes is not None:
+            self._app_bytes.overdraw(size)
+        self.held_bytes += size
+
+    def release_bytes(self) -> None:
+        """Count nothing for this call any more."""
+        self._process_bytes.release(self.held_bytes)
+        if self._app_bytes is not None:
+            self._app_bytes.release(self.held_bytes)
+        self.held_bytes = 0
 
     async def before_first_byte(self) -> None:
         """Do what must be done before the first byte of every attempt; when it fails, nothing may be sent.

@@ -131,7 +131,7 @@ class Lane:
                 except PacedOut as paced_out:
                     at_least_s = paced_out.wait_s
                 finally:
-                    self._leave(attempts.last)
+                    self._leave(call, attempts.last)
         except PushError as error:
             error.attempts = attempts.made
             raise
@@ -194,12 +194,14 @@ class Lane:
             self._queue_wait.observe(time.perf_counter() - started)
             call.trace.add_wait(names.SPAN_ADMISSION_WAIT, started_ns)
 
-    def _leave(self, last: "asyncio.Task[Any] | None") -> None:
-        """Give the place back, when a vendor call that goes on without its caller has ended."""
+    def _leave(self, call: Call, last: "asyncio.Task[Any] | None") -> None:
+        """Give the place back, when a vendor call that goes on without its caller has ended, and then its bytes."""
         if last is None or last.done():
             self._admission.leave()
         else:
             last.add_done_callback(lambda _: self._admission.leave())
+            call.is_detached = True
+            last.add_done_callback(lambda _: call.release_bytes())
 
     def _refuse_when_open(self, ask: Callable[[], R]) -> R:
         try:
@@ -284,7 +286,7 @@ class Lane:
         is_error = True
         was_reached: bool | None = None
         try:
-            reply = await self._client.post(outgoing.headers, stream, len(outgoing.body), notes)
+            reply = await self._client.post(outgoing.headers, stream, len(outgoing.body), notes, call.hold_answer)
             was_reached = True
             status = attributes[names.HTTP_RESPONSE_STATUS_CODE] = reply.status
             answer = read(reply, attempt)

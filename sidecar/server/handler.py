@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.errors import CallCancelled, DeadlineExceeded, InvalidRequest, PushError, SidecarBug, Violation
@@ -27,6 +28,9 @@ TRACE_KEY = "push-sidecar-trace"
 
 # The C core of gRPC (C++, Python, ...) tells a server deadlines rounded up, by at most 1 %: 30 s become 30.1 s.
 _EXACT_SHARE = 0.99
+
+# A call that holds so many bytes counts until gRPC has let go of them, too, which may hang on who reads the answer.
+_LARGE_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class UnaryHandler:
         metrics: Metrics,
         limits: Limits,
         activity: Activity,
+        process_bytes: ByteBudget,
         admit: Admit | None = None,
     ) -> None:
         self._path = path
@@ -72,6 +77,7 @@ class UnaryHandler:
         metrics.rpc_active.labels(path).set_function(lambda: self._active)
         self._limits = limits
         self._activity = activity
+        self._process_bytes = process_bytes
         self._admit = admit
 
     async def handle(self, request: bytes, context: Context, listener: str = "") -> Message:
@@ -82,6 +88,7 @@ class UnaryHandler:
                 return await self._handle(request, context, listener)
         finally:
             self._active -= 1
+            del request, context  # as at the end of `_handle`
 
     async def _handle(self, request: bytes, context: Context, listener: str) -> Message:
         started = time.perf_counter()
@@ -90,6 +97,7 @@ class UnaryHandler:
         try:
             if self._admit is not None:
                 self._admit(call, context, listener)
+            call.hold_request(len(request))
             response = await self._method.serve(self._parse(request), call)
         except PushError as raised:
             error = raised
@@ -97,21 +105,26 @@ class UnaryHandler:
             # grpc.aio cancels for both: the caller's hang-up, and his deadline when our answer was too late for it.
             is_late = remaining_s is not None and context.time_remaining() <= 0
             gone = DeadlineExceeded("the deadline passed", sent=call.sent) if is_late else CallCancelled(sent=call.sent)
-            self._finish(call, gone, started)
+            self._finish(call, context, gone, started)
             raise
         except Exception as bug:  # noqa: BLE001  # whatever it is, the caller is told whether the push may have gone out
             _log.exception("bug", extra={"app": call.app, **call.trace.ids})
             error = SidecarBug(type(bug).__name__, sent=call.sent)
         else:
-            if trailers := self._finish(call, None, started):
+            if trailers := self._finish(call, context, None, started):
                 context.set_trailing_metadata(trailers)
             return response
-        trailers = self._finish(call, error, started)
+        trailers = self._finish(call, context, error, started)
         status = status_of(error)
         details: Trailers = ((DETAILS_KEY, status.SerializeToString()),)
+        code = code_of(error)
+        # gRPC keeps what `abort` raises, and that the frames it goes through. If they name the RPC or an error, each is
+        # kept by the other, and the request by both, until the garbage collector runs.
+        del request, call, error
         try:
-            await context.abort(code_of(error), status.message, trailers + details)
+            await context.abort(code, status.message, trailers + details)
         except grpc.aio.AbortError:
+            del context
             raise
         except Exception:
             if not context.done():
@@ -138,10 +151,12 @@ class UnaryHandler:
             deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
             trace=self._tracers.start_call(self._path, metadata, is_requested=TRACE_KEY in metadata),
             commit=commit,
+            process_bytes=self._process_bytes,
         )
 
-    def _finish(self, call: Call, error: PushError | None, started: float) -> Trailers:
+    def _finish(self, call: Call, context: Context, error: PushError | None, started: float) -> Trailers:
         """Record what became of the call; returns the trailers that the caller asked for."""
+        _release(call, context)
         code = "OK" if error is None else code_of(error).name
         if error is None:
             reason, sent = "OK", "replayed" if call.replayed else "yes"
@@ -156,6 +171,17 @@ class UnaryHandler:
         log_push(call, error, code=code, duration_s=duration_s)
         recorded = call.trace.recorded()
         return ((TRACE_KEY, recorded),) if recorded is not None else ()
+
+
+def _release(call: Call, context: Context) -> None:
+    """Release what a call holds: now, at the end of the RPC, or, by the lane, at that of its vendor call."""
+    if call.is_detached:
+        return
+    if call.held_bytes < _LARGE_BYTES:
+        call.release_bytes()
+    else:
+        # grpc-stubs asks for a class of its own here; grpc.aio takes any callable.
+        context.add_done_callback(lambda _: call.release_bytes())  # type: ignore[arg-type]
 
 
 def _end_trace(call: Call, code: str, error: PushError | None) -> None:

@@ -9,6 +9,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from sidecar.config import Config, ServerConfig
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.providers.provider import Provider
 from sidecar.server.activity import Activity
 from sidecar.server.address import DEFAULT_LISTENER, key_of, listeners_of
@@ -18,6 +19,10 @@ from sidecar.server.listener import Listener
 from sidecar.server.tls import ListenerTls
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Tracers
+
+# Of each connection gRPC keeps a buffer for reading that grows up to this. By its own limit of 4 MiB, and with windows
+# that widen by what a connection was seen to carry, thirty that each sent 4 MB once or twice keep 100 MiB.
+READ_BUFFER_BYTES = 64 * 1024
 
 # Callers may ping every 20 s, also between calls; the helpers of clients/ do every 30 s.
 MIN_PING_INTERVAL_MS = 20_000
@@ -38,6 +43,9 @@ def server_options(config: ServerConfig) -> Mapping[str, int]:
         "grpc.http2.min_recv_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
         "grpc.http2.min_ping_interval_without_data_ms": MIN_PING_INTERVAL_MS,
         "grpc.keepalive_permit_without_calls": 1,
+        "grpc.experimental.tcp_max_read_chunk_size": READ_BUFFER_BYTES,
+        # Nobody waits for that: the window of a request that is being read is as large as the request.
+        "grpc.http2.bdp_probe": 0,
     }
     if config.max_connection_age_s:
         options["grpc.max_connection_age_ms"] = round(config.max_connection_age_s * 1000)
@@ -58,6 +66,9 @@ class PushServer:
         """
         callers = Callers(config.callers)
         activity = Activity()
+        process_bytes = ByteBudget("server.max_pending_bytes", limit=config.server.max_pending_bytes)
+        metrics.process_pending_bytes.set_function(lambda: process_bytes.pending)
+        metrics.process_pending_bytes_limit.set(process_bytes.limit)
         handlers = {
             service: {
                 name: UnaryHandler(
@@ -67,6 +78,7 @@ class PushServer:
                     metrics=metrics,
                     limits=Limits(config.server.default_timeout_s, config.server.deadline_margin_s),
                     activity=activity,
+                    process_bytes=process_bytes,
                     admit=None if callers.is_open else callers.admit,
                 )
                 for name, method in methods.items()

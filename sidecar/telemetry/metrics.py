@@ -159,6 +159,32 @@ class Metrics:
             ("app",),
             registry=self.registry,
         )
+        self.pending_bytes = Gauge(
+            "push_sidecar_pending_bytes",
+            "Bytes that the app's calls in progress hold: requests, bodies and answers.",
+            ("app",),
+            unit="bytes",
+            registry=self.registry,
+        )
+        self.pending_bytes_limit = Gauge(
+            "push_sidecar_pending_limit_bytes",
+            "Bytes that they may hold, as configured (max_pending_bytes).",
+            ("app",),
+            unit="bytes",
+            registry=self.registry,
+        )
+        self.process_pending_bytes = Gauge(
+            "push_sidecar_process_pending_bytes",
+            "Bytes that all calls in progress hold: requests, bodies and answers.",
+            unit="bytes",
+            registry=self.registry,
+        )
+        self.process_pending_bytes_limit = Gauge(
+            "push_sidecar_process_pending_limit_bytes",
+            "Bytes that they may hold, as configured (server.max_pending_bytes).",
+            unit="bytes",
+            registry=self.registry,
+        )
         self.request_ids = Counter(
             "push_sidecar_request_ids",
             "Calls with a request_id, by what was found: new, replayed, waited (for a call in flight), reused (other "

@@ -9,16 +9,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 
+# TLS encrypts what it is given at once as a whole, and its buffer stays as large for as long as the connection.
+PIECE_BYTES = 64 * 1024
+
 
 class RevokedError(Exception):
     """The bytes were asked for after the caller's time was up."""
 
 
 class BodyStream(httpx.AsyncByteStream):
-    """A body of one chunk, given out at most once.
+    """A body given out at most once, a large one in pieces.
 
-    `before_first_byte` is awaited when the bytes are asked for, just before they may leave; when it raises, they do
-    not, and `refusal` is what it raised.
+    `before_first_byte` is awaited when the first bytes are asked for, just before they may leave; when it raises, they
+    do not, and `refusal` is what it raised.
     """
 
     def __init__(self, body: bytes, before_first_byte: Callable[[], Awaitable[None]]) -> None:
@@ -26,10 +29,12 @@ class BodyStream(httpx.AsyncByteStream):
         self._before_first_byte = before_first_byte
         self._is_revoked = False
         self._is_given = False
+        # Where the next piece begins: at the end while there is none to give.
+        self._next_at = len(body)
         self.refusal: Exception | None = None
         # Whether it was revoked because its caller left.
         self.is_abandoned = False
-        # Called when the bytes are given out.
+        # Called when the first bytes are given out.
         self.on_asked: Callable[[], None] | None = None
         self.was_asked = False
         self.asked_at = 0.0
@@ -37,12 +42,14 @@ class BodyStream(httpx.AsyncByteStream):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Return itself: a second pass finds it empty, so no transport can send the body twice."""
+        if self._is_given:
+            self._next_at = len(self._body)
         return self
 
     async def __anext__(self) -> bytes:
-        """Give the body out, once."""
+        """Give the body or its next piece out, once."""
         if self._is_given:
-            raise StopAsyncIteration
+            return self._next_piece()
         self._is_given = True
         if self._is_revoked:
             raise RevokedError
@@ -57,7 +64,17 @@ class BodyStream(httpx.AsyncByteStream):
         self.asked_at, self.asked_at_ns = time.perf_counter(), time.time_ns()
         if self.on_asked is not None:
             self.on_asked()
-        return self._body
+        if len(self._body) <= PIECE_BYTES:
+            return self._body
+        self._next_at = 0
+        return self._next_piece()
+
+    def _next_piece(self) -> bytes:
+        at = self._next_at
+        if at >= len(self._body):
+            raise StopAsyncIteration
+        self._next_at = at + PIECE_BYTES
+        return self._body[at : self._next_at]
 
     @property
     def has_connection(self) -> bool:

@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -77,8 +77,17 @@ class VendorClient:
         """The vendor's port."""
         return self._url.port or 443
 
-    async def post(self, headers: Mapping[str, str], stream: BodyStream, size: int, notes: ConnectionNotes) -> Reply:
-        """Post a body of `size` bytes and read the answer; `notes` is filled with what the pool did.
+    async def post(
+        self,
+        headers: Mapping[str, str],
+        stream: BodyStream,
+        size: int,
+        notes: ConnectionNotes,
+        on_read: Callable[[int], None],
+    ) -> Reply:
+        """Post a body of `size` bytes and read the answer.
+
+        `notes` is filled with what the pool did; `on_read` is told the size of each piece of the answer that has come.
 
         Run it in a task of its own, since the notes are kept in the task's context.
 
@@ -96,7 +105,7 @@ class VendorClient:
         request.headers.encoding = "ascii"
         try:
             async with asyncio.timeout(self._limits.total_timeout_s):
-                return await self._exchange(request, stream, notes)
+                return await self._exchange(request, stream, notes, on_read)
         except TransportFailure:
             raise
         except Exception as error:
@@ -108,7 +117,9 @@ class VendorClient:
                 _log.error("nothing was sent, by a shortage of our own", extra=fields)
             raise TransportFailure(cause) from error
 
-    async def _exchange(self, request: httpx.Request, stream: BodyStream, notes: ConnectionNotes) -> Reply:
+    async def _exchange(
+        self, request: httpx.Request, stream: BodyStream, notes: ConnectionNotes, on_read: Callable[[int], None]
+    ) -> Reply:
         # The HTTP library's own limit of silence ends with an interim answer (1xx), and is not begun again.
         silence = asyncio.timeout(None)
         loop = asyncio.get_running_loop()
@@ -126,12 +137,12 @@ class VendorClient:
             if stream.revoke():
                 # It answers no request of ours.
                 raise TransportFailure("unsolicited_answer")
-            body = await self._read(response)
+            body = await self._read(response, on_read)
         finally:
             await response.aclose()
         return Reply(response.status_code, response.headers, body, time.perf_counter() - stream.asked_at)
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, on_read: Callable[[int], None]) -> bytes:
         # httpx types a response's stream for both worlds; an async transport's is the async one.
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101
         chunks: list[bytes] = []
@@ -142,6 +153,7 @@ class VendorClient:
                 if size > self._limits.max_response_bytes:
                     raise TransportFailure("response_too_large")
                 chunks.append(chunk)
+                on_read(len(chunk))
         except httpx.ReadTimeout:
             raise
         except httpx.HTTPError as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.errors import DeadlineExceeded, NotSent, PushError, Reason, Sent, SidecarBug, VendorAnswer, VendorRefused
@@ -19,7 +20,8 @@ def call() -> Iterator[Call]:
         """Nobody is told."""
 
     trace = Tracing().tracers.start_call("test.v1.TestService/Do", {}, is_requested=False)
-    made = Call(deadline=Deadline(1.0, 0.0), trace=trace, commit=commit)
+    budget = ByteBudget("server.max_pending_bytes", limit=1000)
+    made = Call(deadline=Deadline(1.0, 0.0), trace=trace, commit=commit, process_bytes=budget)
     made.app, made.provider, made.audience, made.caller = "shop", "xg", "token", "orders"
     yield made
     trace.end({}, is_error=False)

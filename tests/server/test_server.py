@@ -174,6 +174,8 @@ def test_callers_may_ping_every_20_seconds_and_the_port_is_ours_alone(*, so_reus
         "grpc.http2.min_recv_ping_interval_without_data_ms": 20_000,
         "grpc.http2.min_ping_interval_without_data_ms": 20_000,
         "grpc.keepalive_permit_without_calls": 1,
+        "grpc.experimental.tcp_max_read_chunk_size": 65_536,
+        "grpc.http2.bdp_probe": 0,
     }
 
 

@@ -10,6 +10,7 @@ from opentelemetry.trace import NoOpTracer
 
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.lane import Lane, Outgoing
@@ -125,12 +126,13 @@ class Caller:
 
     on_commit: Callable[[], Awaitable[None]] | None = None
     commits: int = 0
+    process_bytes: ByteBudget = field(default_factory=lambda: ByteBudget("server.max_pending_bytes", limit=1_000_000))
 
     def call(self, deadline: Deadline | None = None) -> Call:
         """Start a call."""
         tracers = Tracers(NoOpTracer(), NoOpTracer(), SpanRecorder())
         trace = tracers.start_call("package.Service/Method", {}, is_requested=False)
-        return Call(deadline=deadline or never(), trace=trace, commit=self._commit)
+        return Call(deadline=deadline or never(), trace=trace, commit=self._commit, process_bytes=self.process_bytes)
 
     async def _commit(self) -> None:
         self.commits += 1

@@ -89,7 +89,7 @@ class RawClient:
         stream, notes = BodyStream(body, before_first_byte), ConnectionNotes()
         reply = cause = None
         try:
-            reply = await self._client.post(HEADERS, stream, len(body), notes)
+            reply = await self._client.post(HEADERS, stream, len(body), notes, lambda _: None)
         except TransportFailure as failure:
             cause = failure.cause
         return Result(reply, cause, stream.was_asked, notes.is_reused, tuple(name for name, _ in notes.events))

@@ -39,6 +39,10 @@ FAMILIES = {
     "push_sidecar_queued": ("gauge", {"app"}),
     "push_sidecar_in_flight_limit": ("gauge", {"app"}),
     "push_sidecar_queue_limit": ("gauge", {"app"}),
+    "push_sidecar_pending_bytes": ("gauge", {"app"}),
+    "push_sidecar_pending_limit_bytes": ("gauge", {"app"}),
+    "push_sidecar_process_pending_bytes": ("gauge", set()),
+    "push_sidecar_process_pending_limit_bytes": ("gauge", set()),
     "push_sidecar_request_ids": ("counter", {"app", "result"}),
     "push_sidecar_store_failures": ("counter", {"step", "kind"}),
     "push_sidecar_pacing_wait_seconds": ("histogram", {"app"}),
@@ -248,8 +252,16 @@ async def test_connections_are_seen_in_use_and_idle(running: Running, vendor: Si
 
 async def test_limits_are_beside_what_they_limit(start_sidecar: Callable[..., Any]) -> None:
     seen = await scrape(
-        await start_sidecar(app={"max_in_flight": 7, "max_queue": 9, "quotas": {"list+tag": "5/minute; 20/day"}})
+        await start_sidecar(
+            app={
+                "max_in_flight": 7, "max_queue": 9, "max_pending_bytes": 6000,
+                "quotas": {"list+tag": "5/minute; 20/day"},
+            },
+            server={"max_message_bytes": 2000, "max_pending_bytes": 7000},
+        )  # fmt: skip
     )
+    assert seen.value("push_sidecar_pending_limit_bytes", app="shop") == 6000
+    assert seen.value("push_sidecar_process_pending_limit_bytes") == 7000
     assert seen.value("push_sidecar_in_flight_limit", app="shop") == 7
     assert seen.value("push_sidecar_queue_limit", app="shop") == 9
     assert seen.value("push_sidecar_quota_limit", app="shop", classes="list+tag", limit="5/minute") == 5

@@ -107,3 +107,31 @@ async def test_hook_cut_short_keeps_the_body_back_for_good() -> None:
         await reading
     assert not stream.was_asked
     assert await read(stream) == []
+
+
+async def test_large_body_is_given_in_pieces_after_one_hook() -> None:
+    calls: list[bool] = []
+
+    async def hook() -> None:
+        calls.append(True)
+
+    body = b"a" * 65_536 + b"b" * 65_536 + b"c"
+    stream = BodyStream(body, hook)
+    assert await read(stream) == [b"a" * 65_536, b"b" * 65_536, b"c"]
+    assert await read(stream) == []
+    assert calls == [True]
+
+
+async def test_second_pass_gives_nothing_of_a_body_that_was_begun() -> None:
+    stream = BodyStream(b"a" * 200_000, allow)
+    assert await anext(aiter(stream)) == b"a" * 65_536
+    assert await read(stream) == []
+    assert stream.was_asked
+
+
+async def test_revoked_large_body_gives_no_piece() -> None:
+    stream = BodyStream(b"a" * 200_000, allow)
+    assert stream.revoke()
+    with pytest.raises(RevokedError):
+        await read(stream)
+    assert await read(stream) == []

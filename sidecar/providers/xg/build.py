@@ -73,6 +73,7 @@ def _build_app(name: str, app: AppConfig, delivery: Delivery, environment: Mappi
         quota_retry_after_s=app.quota_retry_after_s,
         lane=delivery.build_lane(name, app, PUSH_PATH, _quotas(name, app)),
         request_ids=delivery.build_request_ids(name, app),
+        pending_bytes=delivery.build_pending_bytes(name, app),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pushsidecar.xg.v1 import push_service_pb2 as pb
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.idempotency import Idempotency, fingerprint
 from sidecar.delivery.lane import Lane, Outgoing
@@ -48,6 +49,7 @@ class App:
     quota_retry_after_s: float
     lane: Lane = field(repr=False)
     request_ids: Idempotency = field(repr=False)
+    pending_bytes: ByteBudget = field(repr=False)
 
 
 class XgProvider:
@@ -91,6 +93,7 @@ class XgProvider:
         if broken:
             raise InvalidRequest(broken)
         rendered = render(request, default_environment=app.default_environment)
+        call.hold_body(len(rendered.body), app.pending_bytes)
         if request.validate_only:
             return pb.PushResponse(outcome=pb.OUTCOME_VALIDATED, rendered_request=rendered.body.decode())
         if not request.request_id:

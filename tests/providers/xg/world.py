@@ -9,6 +9,7 @@ from opentelemetry.trace import INVALID_SPAN, NoOpTracer
 from sidecar.config import Secret
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker
+from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.claim import Keeper
 from sidecar.delivery.deadline import Deadline
@@ -48,7 +49,12 @@ def new_call() -> Call:
     async def commit() -> None:
         pass
 
-    return Call(deadline=Deadline(5.0, 0.05), trace=CallTrace(NoOpTracer(), INVALID_SPAN), commit=commit)
+    return Call(
+        deadline=Deadline(5.0, 0.05),
+        trace=CallTrace(NoOpTracer(), INVALID_SPAN),
+        commit=commit,
+        process_bytes=ByteBudget("server.max_pending_bytes", limit=10_000_000),
+    )
 
 
 @dataclass
@@ -130,6 +136,7 @@ def build_world(
             quota_retry_after_s=60.0,
             lane=lane(name),
             request_ids=request_ids(name),
+            pending_bytes=ByteBudget(f"apps.{name}.max_pending_bytes", limit=10_000_000),
         )
         for name, platform in platforms.items()
     }

@@ -11,7 +11,7 @@ PushError                 every failure that a caller can be told of; says wheth
 ├── ShuttingDown          accepted, but not started when the stop came
 ├── StoreUnavailable      the store of request ids cannot be reached
 ├── RequestIdReused       the same request id came with other content
-├── Overloaded            as many calls in flight and waiting as configured
+├── Overloaded            as many calls in flight and waiting, or as many bytes held by calls, as configured
 ├── QuotaExceeded         the vendor's quota is spent, or the caller's rate
 ├── OutcomeUnknown        sent, and no usable answer
 ├── VendorInternal        the vendor failed while acting
@@ -194,7 +194,7 @@ class RequestIdReused(PushError):
 
 
 class Overloaded(PushError):
-    """Every place in flight and in the queue is taken, or the store of request ids is full.
+    """Every place in flight and in the queue is taken, or all the bytes, or the store of request ids is full.
 
     `sent` is `no`; `maybe` only where too many repetitions wait for an earlier call with their id.
     """

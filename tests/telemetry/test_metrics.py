@@ -125,7 +125,10 @@ async def test_names_of_families_end_with_their_units(running: Running) -> None:
     timed = {name for name in ours if name.endswith("_seconds")}
     assert len(timed) == 8
     assert {name for name, family in ours.items() if family.unit == "seconds"} == timed
-    assert {name for name, family in ours.items() if family.unit not in {"", "seconds"}} == set()
+    sized = {name for name in ours if name.endswith("_bytes")}
+    assert len(sized) == 4
+    assert {name for name, family in ours.items() if family.unit == "bytes"} == sized
+    assert {name for name, family in ours.items() if family.unit not in {"", "seconds", "bytes"}} == set()
 
 
 async def test_status_that_nobody_registered_is_no_label_of_its_own(running: Running, vendor: Simulator) -> None:

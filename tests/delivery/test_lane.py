@@ -339,7 +339,12 @@ async def test_attempt_that_fails_before_it_begins_does_not_keep_the_only_permit
     assert breaker.state is State.OPEN
     clock.now += 5.0
     recorded = TracerProvider(shutdown_on_exit=False).get_tracer("test").start_span("call")
-    call = Call(deadline=never(), trace=CallTrace(Broken(), recorded), commit=asyncio.Event().wait)
+    call = Call(
+        deadline=never(),
+        trace=CallTrace(Broken(), recorded),
+        commit=asyncio.Event().wait,
+        process_bytes=Caller().process_bytes,
+    )
     with pytest.raises(LookupError):
         await bench.deliver(call)
     assert await bench.deliver(Caller().call()) == "200 ok x1"

@@ -257,11 +257,13 @@ async def test_limits_are_beside_what_they_limit(start_sidecar: Callable[..., An
     seen = await scrape(
         await start_sidecar(
             app={
-                "max_in_flight": 7, "max_queue": 9, "max_pending_bytes": 6000,
+                "max_in_flight": 7,
+                "max_queue": 9,
+                "max_pending_bytes": 6000,
                 "quotas": {"list+tag": "5/minute; 20/day"},
             },
             server={"max_message_bytes": 2000, "max_pending_bytes": 7000},
-        )  # fmt: skip
+        )
     )
     assert seen.value("push_sidecar_pending_limit_bytes", app="shop") == 6000
     assert seen.value("push_sidecar_process_pending_limit_bytes") == 7000

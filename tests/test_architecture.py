@@ -15,6 +15,7 @@ PACKAGE = ROOT / "sidecar"
 # What a part may import of the others; "." is the package itself (its version). Itself it may always.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
+    "tracebacks": set(),
     "config_address": set(),
     "config_tree": set(),
     "config_records": set(),
@@ -23,9 +24,9 @@ ARROWS: dict[str, set[str]] = {
     "stores": {"config", "transport"},
     "telemetry": {".", "config"},
     "transport": set(),
-    "delivery": {"config", "errors", "stores", "telemetry", "transport"},
+    "delivery": {"config", "errors", "stores", "telemetry", "tracebacks", "transport"},
     "providers": {".", "config", "delivery", "errors", "secrets", "transport"},
-    "server": {"config", "delivery", "errors", "providers", "secrets", "telemetry"},
+    "server": {"config", "delivery", "errors", "providers", "secrets", "telemetry", "tracebacks"},
     "simulator": set(),
     "descriptors": {"config"},
     "app": {".", "config", "delivery", "descriptors", "providers", "secrets", "server", "telemetry", "transport"},

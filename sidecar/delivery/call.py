@@ -122,7 +122,7 @@ class Call:
         """Do what must be done before the first byte of every attempt; when it fails, nothing may be sent.
 
         The request id steps to *sending*; then the caller's gRPC library is told that the call is committed, so that
-        none repeats it by itself, once a call: where that failed, or was cut short, the next attempt tries again.
+        none repeats it by itself. That is once a call: the server remembers it for the attempts that come later.
 
         Raises `Withheld` or `PushError` when the call may not be sent, and what the server raises for a caller who
         is gone.

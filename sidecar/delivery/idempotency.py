@@ -32,6 +32,7 @@ from sidecar.errors import (
 )
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 from sidecar.telemetry import names
+from sidecar.tracebacks import drop_tracebacks
 
 # How soon, and at most how late, a call that is in flight elsewhere is looked at again.
 FIRST_LOOK_S = 0.01
@@ -105,8 +106,9 @@ class Idempotency:
                     return await self._deliver(call, claim, deliver)
                 claim.end(record)
                 return self._replay(call, record, response_type)
-            except ClaimLost:
+            except ClaimLost as lost:
                 self._count("lost")
+                drop_tracebacks(lost)
             finally:
                 if not claim.is_detached:
                     claim.end(None)
@@ -160,6 +162,7 @@ class Idempotency:
             if self._keeper.goes_on_without_store:
                 self._count("unprotected")
                 claim.is_kept = False
+                drop_tracebacks(failure)
                 return None
             self._count("store_failed")
             raise StoreUnavailable("the store of request ids does not answer: nothing was sent") from None

@@ -26,6 +26,7 @@ from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError,
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import end_attempt
+from sidecar.tracebacks import drop_tracebacks
 from sidecar.transport.body import BodyStream
 from sidecar.transport.client import EARLY_HEADERS, TransportFailure, VendorClient
 from sidecar.transport.notes import ConnectionNotes
@@ -130,6 +131,7 @@ class Lane:
                     return await self._send(call, outgoing, read, attempts)
                 except PacedOut as paced_out:
                     at_least_s = paced_out.wait_s
+                    drop_tracebacks(paced_out)
                 finally:
                     self._leave(call, attempts.last)
         except PushError as error:
@@ -164,6 +166,7 @@ class Lane:
                 wait_s = self._next_wait_s(call, error, outgoing, attempts.made)
                 if wait_s is None or not await self._back_off(call, wait_s):
                     raise
+                drop_tracebacks(error)
 
     def close(self) -> None:
         """Refuse what waits for a place, and whatever comes; make no attempt after those that are under way."""
@@ -239,11 +242,7 @@ class Lane:
     def _abandon(self, call: Call, task: "asyncio.Task[T]", stream: BodyStream, attempt: int) -> Sent:
         """Leave an attempt: end it if nothing was sent, else let it go on and have its answer recorded."""
         if stream.revoke():
-            stream.is_abandoned = True
-            # With a connection it ends by itself, since its body is revoked. To cancel it there may cut gRPC short
-            # while it sends the early headers, by which it loses memory for good.
-            if not stream.has_connection:
-                task.cancel()
+            task.cancel()
             task.add_done_callback(_consume)
             return Sent.NO
         task.add_done_callback(lambda done: self._record_late(call, done, attempt))
@@ -255,6 +254,7 @@ class Lane:
         if task.cancelled():
             outcome = OutcomeUnknown("cancelled", cause="cancelled")
         elif (error := task.exception()) is not None:
+            drop_tracebacks(error)
             outcome = error if isinstance(error, PushError) else SidecarBug(type(error).__name__, sent=Sent.MAYBE)
         else:
             outcome = task.result()
@@ -294,10 +294,7 @@ class Lane:
         except TransportFailure as failure:
             if isinstance(stream.refusal, Withheld | PushError):
                 attributes[names.ERROR_TYPE] = "withheld"
-                raise stream.refusal from None
-            if stream.is_abandoned:
-                attributes[names.ERROR_TYPE] = "cancelled"
-                raise _failure_error("cancelled", was_asked=False) from None
+                raise stream.take_refusal() from None
             # With a connection, what came before the body was asked for was ours, not the vendor's.
             is_ours = stream.has_connection and not stream.was_asked
             was_reached = None if is_ours or failure.cause in _SAY_NOTHING else False
@@ -383,8 +380,8 @@ def _status_label(status: int) -> str:
 
 def _consume(task: "asyncio.Task[T]") -> None:
     """Take a cancelled attempt's end, so that asyncio does not report it as never retrieved."""
-    if not task.cancelled():
-        task.exception()
+    if not task.cancelled() and (error := task.exception()) is not None:
+        drop_tracebacks(error)
 
 
 def _failure_error(cause: str, *, was_asked: bool) -> PushError:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -18,10 +18,12 @@ from sidecar.errors import CallCancelled, DeadlineExceeded, InvalidRequest, Push
 from sidecar.providers.provider import Method
 from sidecar.server.access import log_push
 from sidecar.server.activity import Activity
-from sidecar.server.status import DETAILS_KEY, code_of, status_of
+from sidecar.server.early_headers import EarlyHeaders
+from sidecar.server.status import Refusal, Trailers, code_of, refusal_of
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import Tracers
+from sidecar.tracebacks import drop_tracebacks
 
 # A caller asks for the trace of his own call by this metadata, and gets it in the trailer of the same name.
 TRACE_KEY = "push-sidecar-trace"
@@ -32,6 +34,10 @@ _EXACT_SHARE = 0.99
 # A call that holds so many bytes counts until gRPC has let go of them, too, which may hang on who reads the answer.
 _LARGE_BYTES = 64 * 1024
 
+# So long a push waits for its caller's connection to take the early headers. It takes them at once, unless it is full,
+# since the caller does not read.
+EARLY_HEADERS_LIMIT_S = 1.0
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,12 +47,12 @@ class Limits:
 
     default_timeout_s: float
     deadline_margin_s: float
+    early_headers_s: float = EARLY_HEADERS_LIMIT_S
 
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # Names the caller of a call that came through a listener, or refuses it.
 Admit = Callable[[Call, Context, str], None]
-Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 class UnaryHandler:
@@ -82,25 +88,34 @@ class UnaryHandler:
 
     async def handle(self, request: bytes, context: Context, listener: str = "") -> Message:
         """Serve one call; `request` is the message as it came, `listener` the name of what it came through."""
+        headers = EarlyHeaders(context, self._limits.early_headers_s)
         self._active += 1
         try:
             with self._activity.one_more():
-                return await self._handle(request, context, listener)
+                outcome = await self._serve(request, context, listener, headers)
         finally:
+            headers.close()
             self._active -= 1
-            del request, context  # as at the end of `_handle`
+        if not isinstance(outcome, Refusal):
+            return outcome
+        refusing = _refuse(context, headers, outcome)
+        # gRPC's call keeps the error that ends it, and that the frames which it passes: one with the call is a circle.
+        del request, context, headers
+        return await refusing
 
-    async def _handle(self, request: bytes, context: Context, listener: str) -> Message:
+    async def _serve(self, request: bytes, context: Context, listener: str, headers: EarlyHeaders) -> Message | Refusal:
         started = time.perf_counter()
         remaining_s: float | None = context.time_remaining()
-        call = self._start(context, remaining_s)
+        call = self._start(context, remaining_s, headers)
         try:
             if self._admit is not None:
                 self._admit(call, context, listener)
             call.hold_request(len(request))
             response = await self._method.serve(self._parse(request), call)
-        except PushError as raised:
-            error = raised
+        except PushError as error:
+            # No name of this frame may keep it: both would stay, and the request with them.
+            drop_tracebacks(error)
+            return refusal_of(error, self._finish(call, context, error, started))
         except asyncio.CancelledError:
             # grpc.aio cancels for both: the caller's hang-up, and his deadline when our answer was too late for it.
             is_late = remaining_s is not None and context.time_remaining() <= 0
@@ -109,28 +124,12 @@ class UnaryHandler:
             raise
         except Exception as bug:  # noqa: BLE001  # whatever it is, the caller is told whether the push may have gone out
             _log.exception("bug", extra={"app": call.app, **call.trace.ids})
-            error = SidecarBug(type(bug).__name__, sent=call.sent)
-        else:
-            if trailers := self._finish(call, context, None, started):
-                context.set_trailing_metadata(trailers)
-            return response
-        trailers = self._finish(call, context, error, started)
-        status = status_of(error)
-        details: Trailers = ((DETAILS_KEY, status.SerializeToString()),)
-        code = code_of(error)
-        # gRPC keeps what `abort` raises, and that the frames it goes through. If they name the RPC or an error, each is
-        # kept by the other, and the request by both, until the garbage collector runs.
-        del request, call, error
-        try:
-            await context.abort(code, status.message, trailers + details)
-        except grpc.aio.AbortError:
-            del context
-            raise
-        except Exception:
-            if not context.done():
-                raise
-        # Nobody is there to be told: his deadline passed, or he hung up, while the answer was made.
-        raise asyncio.CancelledError
+            drop_tracebacks(bug)
+            error_of_ours = SidecarBug(type(bug).__name__, sent=call.sent)
+            return refusal_of(error_of_ours, self._finish(call, context, error_of_ours, started))
+        if trailers := self._finish(call, context, None, started):
+            context.set_trailing_metadata(trailers)
+        return response
 
     def _parse(self, request: bytes) -> Message:
         # Not by grpc: its error would not say that nothing was sent, and be neither counted nor traced.
@@ -140,17 +139,13 @@ class UnaryHandler:
             broken = Violation("request", "request.protobuf", f"is no {self._method.request_type.DESCRIPTOR.full_name}")
             raise InvalidRequest([broken]) from None
 
-    def _start(self, context: Context, remaining_s: float | None) -> Call:
+    def _start(self, context: Context, remaining_s: float | None, headers: EarlyHeaders) -> Call:
         metadata = {key: value for key, value in tuple(context.invocation_metadata() or ()) if isinstance(value, str)}
-
-        async def commit() -> None:
-            await context.send_initial_metadata(())
-
         timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s * _EXACT_SHARE
         return Call(
             deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
             trace=self._tracers.start_call(self._path, metadata, is_requested=TRACE_KEY in metadata),
-            commit=commit,
+            commit=headers.send,
             process_bytes=self._process_bytes,
         )
 
@@ -182,6 +177,22 @@ def _release(call: Call, context: Context) -> None:
     else:
         # grpc-stubs asks for a class of its own here; grpc.aio takes any callable.
         context.add_done_callback(lambda _: call.release_bytes())  # type: ignore[arg-type]
+
+
+async def _refuse(context: Context, headers: EarlyHeaders, refusal: Refusal) -> NoReturn:
+    """End a call with an error. A caller that does not read is waited for, until its deadline: no place is held."""
+    try:
+        await headers.ended()
+        await context.abort(*refusal)
+    except grpc.aio.AbortError:
+        raise
+    except Exception:
+        if not context.done():
+            raise
+    finally:
+        del context, headers
+    # Nobody is there to be told: his deadline passed, or he hung up, while the answer was made.
+    raise asyncio.CancelledError
 
 
 def _end_trace(call: Call, code: str, error: PushError | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyPb
@@ -26,6 +26,9 @@ from sidecar.errors import (
 
 DOMAIN = "push-sidecar"
 DETAILS_KEY = "grpc-status-details-bin"
+# The sidecar has repeated what may be repeated; a caller's gRPC library that did so, too, would multiply it. -1 is
+# "do not retry" (gRFC A6). Any number from 0 on is an order to retry after so many ms.
+NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 MAX_VIOLATIONS = 20
 # As sent, in base64, it is 4/3 of this; larger trailers are lost by some clients.
 MAX_STATUS_BYTES = 3000
@@ -57,6 +60,26 @@ CODES: Mapping[Reason, grpc.StatusCode] = {
     Reason.REQUEST_ID_REUSED: grpc.StatusCode.ALREADY_EXISTS,
     Reason.SIDECAR_BUG: grpc.StatusCode.INTERNAL,
 }
+
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class Refusal(NamedTuple):
+    """How a call ends that failed: what gRPC sends to its caller."""
+
+    code: grpc.StatusCode
+    message: str
+    trailers: Trailers
+
+
+def refusal_of(error: PushError, trailers: Trailers = ()) -> Refusal:
+    """Return what the caller is told of an error, with `trailers` before those of the error."""
+    status = status_of(error)
+    trailers += ((DETAILS_KEY, status.SerializeToString()),)
+    # A call that a stopping sidecar had not started is for the next one.
+    if error.reason is not Reason.SHUTTING_DOWN:
+        trailers += (NO_RETRY,)
+    return Refusal(code_of(error), status.message, trailers)
 
 
 def code_of(error: PushError) -> grpc.StatusCode:

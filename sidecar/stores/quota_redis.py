@@ -16,6 +16,7 @@ from sidecar.config import ConfigError
 from sidecar.stores.quota import MICROSECONDS, Charge, Room
 from sidecar.stores.redis_client import drop_if_demoted
 from sidecar.stores.redis_failure import read_failure
+from sidecar.stores.store import StoreFailure
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -134,7 +135,7 @@ class RedisCounter:
         try:
             found = await self._script(keys=[self._key_prefix + charge.key for charge in charges], args=values)
         except (RedisError, OSError, ConfigError) as error:
-            failure = read_failure(error)
-            await drop_if_demoted(self._redis, failure)
-            raise failure from error
+            kind = read_failure(error).kind
+            await drop_if_demoted(self._redis, kind)
+            raise StoreFailure(kind) from error
         return [Room(left, wait_us / MICROSECONDS) for left, wait_us in zip(found[::2], found[1::2], strict=True)]

@@ -157,12 +157,12 @@ class RedisStore:
         try:
             return await script(keys=[self._key_prefix + key.hex()], args=values)
         except (RedisError, OSError, ConfigError) as error:
-            failure = read_failure(error)
-            await drop_if_demoted(self._redis, failure)
-            if failure.kind in {"read_only", "connection"}:
+            kind = read_failure(error).kind
+            await drop_if_demoted(self._redis, kind)
+            if kind in {"read_only", "connection"}:
                 # What answers next may be another one.
                 self._is_checked = False
-            raise failure from error
+            raise StoreFailure(kind) from error
 
     async def _check(self) -> None:
         await check_policy(self._redis)

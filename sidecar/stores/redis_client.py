@@ -15,7 +15,6 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError, RedisConfig, read_secret_file
-from sidecar.stores.store import StoreFailure
 from sidecar.transport.resolve import Address, Resolver
 
 # A connection that was idle for so long is asked whether it still is one, in seconds.
@@ -55,9 +54,9 @@ def build_redis(config: RedisConfig, resolver: Resolver | None = None) -> "Redis
     return Redis.from_pool(pool)
 
 
-async def drop_if_demoted(redis: "Redis", failure: StoreFailure) -> None:
-    """Close the connections to a Redis that was demoted to a replica, which keeps them."""
-    if failure.kind == "read_only":
+async def drop_if_demoted(redis: "Redis", kind: str) -> None:
+    """Close the connections to a Redis that was demoted to a replica, which keeps them; `kind` is of its failure."""
+    if kind == "read_only":
         with contextlib.suppress(RedisError, OSError):
             await redis.connection_pool.disconnect(inuse_connections=False)
 

@@ -153,6 +153,9 @@ class SqliteStore:
             return await asyncio.wrap_future(made)
         except (sqlite3.Error, OSError) as error:
             raise StoreFailure(_kind(error)) from error
+        finally:
+            # It holds the error that it ended with, and the error this frame.
+            del made
 
     async def _change(
         self, statement: str, values: Callable[[float], tuple[object, ...]], grown: tuple[str, int] | None = None

@@ -17,6 +17,10 @@ class RevokedError(Exception):
     """The bytes were asked for after the caller's time was up."""
 
 
+class RefusedError(Exception):
+    """`before_first_byte` raised: `BodyStream.refusal` is what."""
+
+
 class BodyStream(httpx.AsyncByteStream):
     """A body given out at most once, a large one in pieces.
 
@@ -32,8 +36,6 @@ class BodyStream(httpx.AsyncByteStream):
         # Where the next piece begins: at the end while there is none to give.
         self._next_at = len(body)
         self.refusal: Exception | None = None
-        # Whether it was revoked because its caller left.
-        self.is_abandoned = False
         # Called when the first bytes are given out.
         self.on_asked: Callable[[], None] | None = None
         self.was_asked = False
@@ -55,9 +57,11 @@ class BodyStream(httpx.AsyncByteStream):
             raise RevokedError
         try:
             await self._before_first_byte()
-        except Exception as error:
-            self.refusal = error
-            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing is given out
+            # Without its frames, which hold this stream.
+            self.refusal = error.with_traceback(None)
+        if self.refusal is not None:
+            raise RefusedError
         if self._is_revoked:
             raise RevokedError
         self.was_asked = True
@@ -80,6 +84,12 @@ class BodyStream(httpx.AsyncByteStream):
     def has_connection(self) -> bool:
         """Whether there was a connection to send it on."""
         return self._is_given
+
+    def take_refusal(self) -> Exception:
+        """Give out what `before_first_byte` raised, to be raised anew: kept here, it would hold this stream."""
+        refusal, self.refusal = self.refusal, None
+        assert refusal is not None  # noqa: S101  # for the types
+        return refusal
 
     def revoke(self) -> bool:
         """Forbid the sending for good; false when it is too late to forbid."""

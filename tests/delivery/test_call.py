@@ -1,4 +1,4 @@
-"""The early headers: once a call, and never taken for sent when they were not."""
+"""The early headers: asked for until they are sent, and never taken for sent when they were not."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def test_failed_early_headers_fail_every_attempt() -> None:
     assert caller.commits == 2
 
 
-async def test_early_headers_that_were_cut_short_are_sent_again() -> None:
+async def test_early_headers_whose_wait_was_cut_short_are_asked_for_again() -> None:
     is_stuck = True
 
     async def stick_once() -> None:

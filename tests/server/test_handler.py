@@ -14,7 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from sidecar.config import Config, ServerConfig
 from sidecar.delivery.call import Call
-from sidecar.errors import DeadlineExceeded, NotSent, Overloaded, Sent
+from sidecar.errors import DeadlineExceeded, NotSent, Overloaded, Sent, ShuttingDown
 from sidecar.providers.provider import Method
 from sidecar.server.server import PushServer
 from sidecar.telemetry.metrics import Metrics
@@ -44,7 +44,8 @@ class Provider:
 class Served:
     """A running server, its telemetry, and a caller without retries."""
 
-    def __init__(self, channel: grpc.aio.Channel, tracing: Tracing, metrics: Metrics) -> None:
+    def __init__(self, server: PushServer, channel: grpc.aio.Channel, tracing: Tracing, metrics: Metrics) -> None:
+        self.server = server
         self.tracing = tracing
         self.metrics = metrics
         self.channel = channel
@@ -58,6 +59,10 @@ class Served:
     def counted(self, reason: str, sent: str) -> float | None:
         labels = {"app": "", "provider": "", "audience": "", "reason": reason, "sent": sent}
         return self.metrics.registry.get_sample_value("push_sidecar_pushes_total", labels)
+
+    @property
+    def active(self) -> float | None:
+        return self.metrics.registry.get_sample_value("rpc_server_active_calls", {"rpc_method": PATH})
 
     @property
     def codes(self) -> list[Any]:
@@ -76,7 +81,7 @@ async def serving(serve: Serve, **config: Any) -> AsyncIterator[Served]:
     await server.start()
     try:
         async with grpc.aio.insecure_channel(server.address, (("grpc.enable_retries", 0),)) as channel:
-            yield Served(channel, tracing, metrics)
+            yield Served(server, channel, tracing, metrics)
     finally:
         await server.stop(5)
 
@@ -210,21 +215,31 @@ async def test_headers_come_before_the_vendor_answers() -> None:
         assert StringValue.FromString(await call.read()).value == "done"
 
 
-async def test_error_that_sent_nothing_has_no_headers_before_it() -> None:
-    async def refuse(_request: StringValue, call: Call) -> StringValue:
-        raise NotSent("nobody there", cause="connect")
-
+async def test_call_that_a_stop_refused_is_repeated_by_the_callers_library() -> None:
+    """It has no headers before its error, and no word against it."""
     attempts = 0
 
     async def refuse_once(request: StringValue, call: Call) -> StringValue:
         nonlocal attempts
         attempts += 1
         if attempts == 1:
-            return await refuse(request, call)
+            raise ShuttingDown("not here any more")
         return await echo(request, call)
 
     assert await repeated_by_the_library(refuse_once) == "hello!"
     assert attempts == 2
+
+
+async def test_call_that_the_sidecar_has_repeated_is_not_repeated_by_the_callers_library() -> None:
+    attempts = 0
+
+    async def refuse(_request: StringValue, _call: Call) -> StringValue:
+        nonlocal attempts
+        attempts += 1
+        raise NotSent("nobody there", cause="connect")
+
+    assert await repeated_by_the_library(refuse) == "UNAVAILABLE"
+    assert attempts == 1
 
 
 async def test_error_after_the_first_byte_is_never_repeated_by_the_callers_library() -> None:
@@ -234,7 +249,7 @@ async def test_error_after_the_first_byte_is_never_repeated_by_the_callers_libra
         nonlocal attempts
         attempts += 1
         await call.before_first_byte()
-        raise NotSent("only for its code", cause="connect")
+        raise ShuttingDown("only for its code, and since it has no word against a repetition")
 
     assert await repeated_by_the_library(fail_after_sending) == "UNAVAILABLE"
     assert attempts == 1
@@ -307,7 +322,7 @@ async def test_error_has_its_details_and_its_trace_in_the_trailers() -> None:
         call = served.call(metadata=(("push-sidecar-trace", "1"),))
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         trailers = dict(list(await call.trailing_metadata()))
-        assert set(trailers) == {"push-sidecar-trace", "grpc-status-details-bin"}
+        assert set(trailers) == {"push-sidecar-trace", "grpc-status-details-bin", "grpc-retry-pushback-ms"}
         assert json.loads(trailers["push-sidecar-trace"])[0][5]["push_sidecar.reason"] == "OVERLOADED"
         assert served.tracing.kept == 0
         assert await call.details() == "full"

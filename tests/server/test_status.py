@@ -36,7 +36,7 @@ from sidecar.errors import (
     VendorRefused,
     Violation,
 )
-from sidecar.server.status import CODES, code_of, status_of
+from sidecar.server.status import CODES, code_of, refusal_of, status_of
 
 M = TypeVar("M", bound=Message)
 
@@ -125,6 +125,19 @@ def test_error_becomes_its_status(
     info = only(status, ErrorInfo)
     assert (info.reason, info.domain, info.metadata["sent"]) == (reason, "push-sidecar", sent)
     assert ErrorReason.Value(f"ERROR_REASON_{info.reason}") > 0
+
+
+@pytest.mark.parametrize("error", [row[0] for row in TABLE], ids=lambda value: str(value)[:40])
+def test_every_error_but_the_stops_forbids_that_the_callers_library_repeats_it(error: PushError) -> None:
+    code, message, trailers = refusal_of(error, (("push-sidecar-trace", "[]"),))
+    assert (code, message) == (code_of(error), error.description)
+    told = ["push-sidecar-trace", "grpc-status-details-bin"]
+    if isinstance(error, ShuttingDown):
+        assert [key for key, _ in trailers] == told
+    else:
+        assert [key for key, _ in trailers] == [*told, "grpc-retry-pushback-ms"]
+        assert trailers[-1][1] == "-1", "any number from 0 on is an order to retry"
+    assert trailers[1][1] == status_of(error).SerializeToString()
 
 
 def test_table_has_every_reason() -> None:

@@ -1,17 +1,22 @@
 """gRPC calls as bare HTTP/2 frames: what no gRPC library would send, and peers that do not read."""
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 PUSH = b"/pushsidecar.xg.v1.PushService/Push"
 REFLECT = b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 WATCH = b"/grpc.health.v1.Health/Watch"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, HEADERS, _RST_STREAM, _SETTINGS, _PING = 0, 1, 3, 4, 6
+_DATA, HEADERS, _RST_STREAM, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _INITIAL_WINDOW_SIZE = 4
+_LARGEST_WINDOW = 2**31 - 1
+_FIRST_WINDOW = 65535
+_LITTLE_BYTES, _MUCH_BYTES = 4096, 1 << 20
 _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _MAX_LENGTH = 126  # of a text whose length is one byte
 
@@ -111,6 +116,51 @@ async def raw_peer(address: str, *, window: int | None = None) -> AsyncIterator[
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+class Deaf:
+    """A caller that makes calls over one connection, and reads nothing until it `hears`. An async context manager.
+
+    Its windows of flow control are open: what stops the server is that the connection is full.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = (host, int(port))
+        self._stream = -1
+        self._heard = b""
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE_BYTES)
+        self._socket.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        await self._loop.sock_connect(self._socket, self._address)
+        settings = struct.pack("!HI", _INITIAL_WINDOW_SIZE, _LARGEST_WINDOW)
+        more = struct.pack("!I", _LARGEST_WINDOW - _FIRST_WINDOW)
+        await self._send(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, more))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave."""
+        self._socket.close()
+
+    async def call(self, path: bytes, body: bytes) -> None:
+        """Make a call without a deadline."""
+        self._stream += 2
+        await self._send(_call(self._stream, path) + _message(self._stream, body))
+
+    async def hear(self, text: bytes, times: int = 1) -> None:
+        """Read until this text has come so many times."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _MUCH_BYTES)
+        while self._heard.count(text) < times:
+            received = await self._loop.sock_recv(self._socket, _MUCH_BYTES)
+            assert received, "the server has closed the connection"
+            self._heard += received
+
+    async def _send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self._socket, data)
 
 
 def _call(stream: int, path: bytes, metadata: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:

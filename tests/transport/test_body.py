@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.transport.body import BodyStream, RevokedError
+from sidecar.transport.body import BodyStream, RefusedError, RevokedError
 
 
 async def allow() -> None:
@@ -85,11 +85,14 @@ async def test_failing_hook_keeps_the_body_back_for_good() -> None:
         raise RuntimeError("the caller is gone")
 
     stream = BodyStream(b"body", hook)
-    with pytest.raises(RuntimeError, match="the caller is gone"):
+    with pytest.raises(RefusedError):
         await read(stream)
-    assert isinstance(stream.refusal, RuntimeError)
     assert not stream.was_asked
     assert await read(stream) == []
+    refusal = stream.take_refusal()
+    assert str(refusal) == "the caller is gone"
+    assert refusal.__traceback__ is None, "its frames hold the stream"
+    assert stream.refusal is None
 
 
 async def test_hook_cut_short_keeps_the_body_back_for_good() -> None:

@@ -19,12 +19,13 @@ import (
 const DefaultTimeout = 30 * time.Second
 
 // Only calls of which the sidecar promises that UNAVAILABLE before the response headers means "not sent" may be
-// repeated, so they are named one by one.
+// repeated: the unary ones, by their names. An error of the sidecar's own says by a trailer that it is not to be repeated,
+// except where the sidecar is stopping.
 const serviceConfig = `{
   "methodConfig": [
     {"name": [{}], "waitForReady": true},
     {
-      "name": [{"service": "pushsidecar.xg.v1.PushService", "method": "Push"}],
+      "name": [` + unaryMethods + `],
       "waitForReady": true,
       "retryPolicy": {
         "maxAttempts": 4,
@@ -50,9 +51,10 @@ var keepaliveParameters = keepalive.ClientParameters{Time: 30 * time.Second, Per
 // wait for the sidecar: the first call connects, and calls wait for a sidecar that is not up yet, at most until their
 // deadline. Keep one connection for the life of the process, and Close it at the end.
 //
-// A Push that fails with UNAVAILABLE before the sidecar sends response headers is repeated, at most three times. That
-// is safe: the sidecar sends them just before the first byte for the vendor leaves, and a call that has them is never
-// repeated. A unary call whose context has no deadline gets [DefaultTimeout].
+// A unary call that ends in UNAVAILABLE because the sidecar was stopping, or was gone, before it sent response headers is
+// repeated, at most three times. That is safe: the sidecar sends them just before the first byte for the vendor leaves,
+// and a call that has them is never repeated. What the sidecar has tried itself, it tells the library not to repeat. A
+// unary call whose context has no deadline gets [DefaultTimeout].
 //
 // The connection is not encrypted, as befits loopback and unix sockets. The options come after these defaults and win
 // over them: grpc.WithTransportCredentials turns TLS on, grpc.WithDisableRetry turns the retries off.

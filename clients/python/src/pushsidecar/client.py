@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from pushsidecar.errors import PushError, Sent, Violation, error_of
+from pushsidecar.unary_methods import UNARY_METHODS
 
 __all__ = [
     "DEFAULT_TARGET",
@@ -28,13 +29,14 @@ DEFAULT_TARGET: Final = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S: Final = 30.0
 
 # Repeating UNAVAILABLE is safe only for methods whose headers the sidecar sends before the first byte can reach
-# the vendor, since a gRPC library never repeats a call that has received headers. So they are named one by one.
+# the vendor, since a gRPC library never repeats a call that has received headers: the unary ones, by their names. An
+# error of the sidecar's own says by a trailer that it is not to be repeated, except where the sidecar is stopping.
 _SERVICE_CONFIG: Final = json.dumps(
     {
         "methodConfig": [
             {"name": [{}], "waitForReady": True},
             {
-                "name": [{"service": "pushsidecar.xg.v1.PushService", "method": "Push"}],
+                "name": UNARY_METHODS,
                 "waitForReady": True,
                 "retryPolicy": {
                     "maxAttempts": 4,

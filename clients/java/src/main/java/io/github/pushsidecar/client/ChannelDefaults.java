@@ -1,6 +1,5 @@
 package io.github.pushsidecar.client;
 
-import io.github.pushsidecar.xg.v1.PushServiceGrpc;
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
@@ -22,15 +21,15 @@ final class ChannelDefaults {
 
   /**
    * gRPC service config. Only calls of which the sidecar promises that UNAVAILABLE before the response headers means "not
-   * sent" may be repeated, so they are named one by one. Numbers are doubles, as in JSON.
+   * sent" may be repeated: the unary ones, by their names. An error of the sidecar's own says by a trailer that it is not to
+   * be repeated, except where the sidecar is stopping. Numbers are doubles, as in JSON.
    */
   private static final Map<String, Object> SERVICE_CONFIG =
       Map.of(
           "methodConfig",
           List.of(
               Map.of(
-                  "name",
-                      List.of(Map.of("service", PushServiceGrpc.SERVICE_NAME, "method", "Push")),
+                  "name", UnaryMethods.NAMES,
                   "retryPolicy",
                       Map.of(
                           "maxAttempts", 4.0,

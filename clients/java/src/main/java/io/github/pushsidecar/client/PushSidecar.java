@@ -22,8 +22,9 @@ import java.util.function.Consumer;
  * <ul>
  *   <li>A call waits for a sidecar that is not up yet (wait-for-ready), within its deadline.
  *   <li>A call without a deadline gets one of 30 s. A deadline of the call or of its {@link io.grpc.Context} is kept.
- *   <li>Only UNAVAILABLE of a push is retried, at most three times. That cannot push twice: the sidecar sends its headers before the
- *       first byte goes to the vendor, and a call that has received headers is never retried.
+ *   <li>A unary call that ends in UNAVAILABLE because the sidecar was stopping, or was gone, before it sent headers is retried, at
+ *       most three times. That cannot push twice: the sidecar sends its headers before the first byte goes to the vendor, and a
+ *       call that has received headers is never retried. What the sidecar has tried itself, it tells the library not to retry.
  *   <li>Pings keep a quiet connection alive every 30 s. A sidecar that was away is found again within a second.
  * </ul>
  */

@@ -219,8 +219,7 @@ CASES: Final = (
         {"app": "nowhere", "token": "token1", "iosSilent": {}},
         "UNAVAILABLE",
         "NOT_SENT",
-        # The caller's own retries use up the app's retry budget.
-        attempts=(1, 2, 3),
+        attempts=(3,),
     ),
     refused(
         "sidecar full",

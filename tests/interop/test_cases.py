@@ -79,7 +79,7 @@ def test_caller_sees_what_the_contract_says(seen: Mapping[str, Seen], case: Case
     assert {(broken["field"], broken["rule"]) for broken in error["violations"]} == case.violations
     assert all(broken["description"] for broken in error["violations"])
     assert got["details"] == list(case.details)
-    assert trailers_of(got) == ["grpc-status-details-bin"]
+    assert trailers_of(got) == ["grpc-retry-pushback-ms", "grpc-status-details-bin"]
     assert got["message"]
     text = json.dumps(got)
     assert "Secret" not in text

@@ -123,12 +123,14 @@ def info(sent: str, reason: str, domain: str = "push-sidecar", **facts: str) -> 
     return error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"sent": sent, **facts})
 
 
-def fail(context: grpc.ServicerContext, code: grpc.StatusCode, *details: Message) -> PushResponse:
+def fail(
+    context: grpc.ServicerContext, code: grpc.StatusCode, *details: Message, trailers: tuple[tuple[str, str], ...] = ()
+) -> PushResponse:
     """End the call with a `google.rpc.Status` of these details."""
     status = status_pb2.Status(code=code.value[0], message="no luck")
     for detail in details:
         status.details.add().Pack(detail)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()), *trailers))
     context.abort(code, "no luck")
 
 

@@ -1,4 +1,4 @@
-"""The retry policy: UNAVAILABLE of a push is repeated until headers were received, and never after."""
+"""The retry policy: UNAVAILABLE of a push is repeated until headers were received, or the sidecar says not to."""
 
 import time
 
@@ -14,7 +14,7 @@ async def test_unavailable_without_early_headers_is_retried(serve, push, crafted
 
     def handler(_request, context):
         if sidecar.calls < 3:
-            return fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "NOT_SENT"))
+            return fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "SHUTTING_DOWN"))
         return PushResponse(push_id="7")
 
     sidecar = serve(handler)
@@ -42,9 +42,24 @@ async def test_unavailable_after_initial_metadata_is_not_retried(serve, push, cr
     assert error_of(failure.value).reason == "VENDOR_BUSY"
 
 
+async def test_what_the_sidecar_has_repeated_itself_is_not_retried(serve, push, crafted):
+    fail, info = crafted
+
+    def handler(_request, context):
+        trailers = (("grpc-retry-pushback-ms", "-1"),)
+        return fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "NOT_SENT"), trailers=trailers)
+
+    sidecar = serve(handler)
+    with pytest.raises(grpc.RpcError) as failure:
+        await push(sidecar.target)
+
+    assert sidecar.calls == 1
+    assert error_of(failure.value).reason == "NOT_SENT"
+
+
 async def test_unavailable_is_given_up_after_four_attempts(serve, push, crafted):
     fail, info = crafted
-    sidecar = serve(lambda _, context: fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "NOT_SENT")))
+    sidecar = serve(lambda _, context: fail(context, grpc.StatusCode.UNAVAILABLE, info("no", "SHUTTING_DOWN")))
     with pytest.raises(grpc.RpcError) as failure:
         await push(sidecar.target)
 

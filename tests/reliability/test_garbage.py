@@ -6,8 +6,6 @@ import logging
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import grpc
@@ -19,7 +17,7 @@ from sidecar.errors import NotSent
 from sidecar.simulator import Fault, Kind, Match, Simulator
 from tests.conftest import StartSidecar
 from tests.server.test_handler import serving
-from tests.support.process import ROOT
+from tests.support.garbage import uncollected
 from tests.support.running import Running, android
 from tests.support.waiting import until
 
@@ -50,33 +48,6 @@ ENDINGS: Mapping[str, dict[str, Any]] = {
     "hang-up": {"token": "fault-latency-0.3:gone"},
 }
 TIMEOUT_S = {"deadline before a late answer": 0.15, "deadline before a late failure": 0.15}
-
-
-@contextmanager
-def uncollected() -> Iterator[Counter[str]]:
-    """Keep the garbage collector out of the block; tells afterwards what of ours only it would have found."""
-    found: Counter[str] = Counter()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-    finally:
-        gc.set_debug(0)
-        found.update(name for garbage in gc.garbage if (name := _name(garbage)) is not None)
-        gc.garbage.clear()
-        gc.enable()
-        gc.unfreeze()
-
-
-def _name(garbage: object) -> str | None:
-    if isinstance(garbage, FrameType):
-        code = garbage.f_code
-        return f"frame {code.co_qualname}" if code.co_filename.startswith(f"{ROOT}/sidecar/") else None
-    name = f"{type(garbage).__module__}.{type(garbage).__qualname__}"
-    return name if name.startswith(("sidecar.", "pushsidecar.")) else None
 
 
 async def make(running: Running, ending: str, number: int) -> None:

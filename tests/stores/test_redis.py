@@ -22,6 +22,7 @@ from sidecar.stores.redis_failure import read_failure
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 from sidecar.transport.resolve import Resolver
 from tests.support.certificates import Authority
+from tests.support.garbage import uncollected
 from tests.support.redis_server import RedisServer, free_port, redis_server
 
 from .conftest import PREFIX, WINDOW_S
@@ -332,6 +333,18 @@ async def test_redis_that_does_not_answer_is_given_up_in_time(tmp_path: Path) ->
             await reserve(store)
             await client.execute_command("CLIENT", "PAUSE", "300", "ALL")
             assert await failure(store) == "timeout"
+
+
+async def test_step_that_failed_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with connected(server, timeout_s=0.05) as (store, client):
+            await reserve(store)
+            await client.execute_command("CLIENT", "PAUSE", "20000", "ALL")
+            with uncollected() as found:
+                for _ in range(3):
+                    with pytest.raises(StoreFailure):
+                        await reserve(store)
+            assert found == {}
 
 
 async def test_step_without_an_answer_is_not_repeated(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sidecar.config import ConfigError
 from sidecar.stores.sqlite import BUSY_TIMEOUT_S, SCHEMA_VERSION, SqliteStore
 from sidecar.stores.store import State, StoreFailure, StoreFull
 from tests.support.clock import Clock
+from tests.support.garbage import uncollected
 from tests.support.process import ROOT
 
 from .conftest import WINDOW_S, file_clock
@@ -195,6 +196,19 @@ async def test_step_that_fails_half_way_leaves_no_transaction_open(tmp_path: Pat
         await store.reserve(key(1), owner="one", fingerprint=no_bytes, lease_s=LEASE_S)
     await fill(store, 1)
     await store.aclose()
+
+
+async def test_step_that_failed_leaves_nothing_to_the_garbage_collector(tmp_path: Path, clock: Clock) -> None:
+    store = build(tmp_path / "ids.db", clock)
+    await store.start()
+    no_bytes: Any = object()
+    with uncollected() as found:
+        for _ in range(3):
+            with pytest.raises(StoreFailure):
+                await store.reserve(key(1), owner="one", fingerprint=no_bytes, lease_s=LEASE_S)
+        await fill(store, 1)  # the thread has let go of the last
+    await store.aclose()
+    assert found == {}
 
 
 async def test_step_after_the_end_fails(tmp_path: Path, clock: Clock) -> None:

@@ -18,13 +18,14 @@ class HeadersNotSentError(Exception):
 class EarlyHeaders:
     """The early headers of one call. They are sent when they are first asked for, and remembered."""
 
-    __slots__ = ("_are_sent", "_context", "_is_closed", "_limit_s", "_sending", "_waiter")
+    __slots__ = ("_are_sent", "_context", "_is_closed", "_limit", "_limit_s", "_sending", "_waiter")
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any], limit_s: float) -> None:
         self._context = context
         self._limit_s = limit_s
         self._sending: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._limit: asyncio.TimerHandle | None = None
         self._are_sent = False
         self._is_closed = False
 
@@ -63,11 +64,15 @@ class EarlyHeaders:
         # A bare future and a timer: `asyncio.wait` costs each push twice as much.
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        limit = loop.call_later(self._limit_s, self._wake)
+        self._limit = loop.call_later(self._limit_s / 2, self._wait_on, loop)
         try:
             await self._waiter
         finally:
-            limit.cancel()
+            self._limit.cancel()
+
+    def _wait_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In two halves: after a standstill of this process the time is over before it looks at what gRPC has done.
+        self._limit = loop.call_later(self._limit_s / 2, self._wake)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.timeout(TIME_LIMIT_S)
 CALLERS = 30
 PLACES = 10
 AFTERWARDS = 20
-# Longer than a vendor's answer takes at times, and shorter at others.
-LONGEST_PATIENCE_S = 0.05
+# Longer than a vendor's answer takes at times, also on a busy machine, and shorter at others.
+LONGEST_PATIENCE_S = 0.2
 
 # What the vendor does, and how often.
 VENDOR = {

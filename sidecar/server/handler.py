@@ -99,7 +99,8 @@ class UnaryHandler:
         if not isinstance(outcome, Refusal):
             return outcome
         refusing = _refuse(context, headers, outcome)
-        # gRPC's call keeps the error that ends it, and that the frames which it passes: one with the call is a circle.
+        # gRPC's call keeps the error that ends it, and the error keeps the frames that it passes: a frame that keeps the
+        # call makes a circle of them.
         del request, context, headers
         return await refusing
 

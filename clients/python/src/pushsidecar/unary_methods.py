@@ -3,4 +3,6 @@
 from typing import Final
 
 # As a gRPC service config names them: the methods that take one message and give one back.
-UNARY_METHODS: Final = ({"service": "pushsidecar.xg.v1.PushService", "method": "Push"},)
+UNARY_METHODS: Final = [
+    {"service": "pushsidecar.xg.v1.PushService", "method": "Push"},
+]

@@ -99,8 +99,8 @@ class UnaryHandler:
         if not isinstance(outcome, Refusal):
             return outcome
         refusing = _refuse(context, headers, outcome)
-        # gRPC's call keeps the error that ends it, and the error keeps the frames that it passes: a frame that keeps the
-        # call makes a circle of them.
+        # gRPC's call keeps the error that ends it, and the error keeps the frames that it passes: none of them may keep
+        # the call.
         del request, context, headers
         return await refusing
 

@@ -152,7 +152,8 @@ def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> 
             check()
         except ConfigError as error:
             problems.append(str(error))
-    return problems
+    # One variable may be wrong for several apps.
+    return list(dict.fromkeys(problems))
 
 
 def _is_stale(watched: Watched[Any]) -> float:

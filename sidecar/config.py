@@ -1,6 +1,7 @@
-"""Loads the configuration: strict, from a file and the environment, checked across its keys; and reads its secrets.
+"""Loads the configuration: strict, from a file and the environment, checked across its keys.
 
-The keys are config_records.py's, the reading of the file config_tree.py's. Nothing is built here.
+The keys are config_records.py's, the reading of the file config_tree.py's, that of secrets config_secrets.py's. Nothing
+is built here.
 """
 
 import os
@@ -12,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from sidecar.config_address import is_address, is_redis_address
+from sidecar.config_address import MAX_SOCKET_PATH_BYTES, is_address, is_redis_address
 from sidecar.config_records import (
     AdminConfig,
     AppConfig,
@@ -32,6 +33,7 @@ from sidecar.config_records import (
     ServerConfig,
     TlsConfig,
 )
+from sidecar.config_secrets import read_secret, read_secret_file, read_target_hash_key
 from sidecar.config_tree import ConfigError, Source, read_tree
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "load",
     "read_secret",
     "read_secret_file",
+    "read_target_hash_key",
     "source_of",
 ]
 
@@ -93,7 +96,7 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
         try:
             return read()
         except ConfigError as error:
-            problems.append(str(error))
+            problems.append(_in_one_line(str(error)))
             return None
 
     sections: dict[str, Any] = {}
@@ -118,38 +121,8 @@ def source_of(key: str, path: Path | None, environment: Mapping[str, str] = os.e
     return read_tree(path, environment)[1].of(key)
 
 
-def read_secret(name: str, app: AppConfig, environment: Mapping[str, str] = os.environ) -> Secret:
-    """Return an app's secret key, from its file or environment variable.
-
-    Raises `ConfigError` when it is missing or empty.
-    """
-    if app.secret_key_file is not None:
-        return read_secret_file(f"apps.{name}.secret_key_file", app.secret_key_file)
-    value = environment.get(app.secret_key_env or "", "").strip()
-    if not value:
-        raise ConfigError(f"apps.{name}.secret_key_env: the secret is empty or missing")
-    return Secret(value)
-
-
-def read_secret_file(key: str, path: Path) -> Secret:
-    """Return the secret that a file holds, without the space around it.
-
-    Raises `ConfigError` naming `key` when it cannot be read, or is empty.
-    """
-    try:
-        value = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise ConfigError(f"{key}: cannot read {path}: {why}") from None
-    if not value:
-        raise ConfigError(f"{key}: the secret is empty or missing")
-    if not value.isprintable():
-        raise ConfigError(f"{key}: the secret holds a line break or another control character")
-    return Secret(value)
-
-
 def _path_hook(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str) and value:
+    if kind is Path and isinstance(value, str) and value and "\0" not in value:
         return Path(value)
     raise ValueError("must be a path")
 
@@ -177,6 +150,7 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
     idempotency = sections.get("idempotency", IdempotencyConfig())
     pacing = sections.get("pacing", PacingConfig())
     redis = sections.get("redis", RedisConfig())
+    log = sections.get("log", LogConfig())
 
     def refuse(key: str, why: str) -> ConfigError:
         return ConfigError(f"{source.of(key)}: {key}: {why}")
@@ -190,14 +164,20 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
         if choice == "redis" and redis.url is None:
             raise refuse("redis.url", f"is required for {key} redis")
     if redis.url is not None and not is_redis_address(redis.url):
-        raise refuse("redis.url", "must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user")
-    if redis.ca_file is not None and not redis.ca_file.is_file():
-        raise refuse("redis.ca_file", f"no such file: {redis.ca_file}")
-    if redis.password_file is not None:
-        try:
+        raise refuse(
+            "redis.url",
+            "must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user; a path has at most "
+            f"{MAX_SOCKET_PATH_BYTES} bytes, and none of ?#@%",
+        )
+    if redis.ca_file is not None and (why := _why_no_file(redis.ca_file)):
+        raise refuse("redis.ca_file", why)
+    try:
+        if redis.password_file is not None:
             read_secret_file("redis.password_file", redis.password_file)
-        except ConfigError as error:
-            raise ConfigError(f"{source.of('redis.password_file')}: {error}") from None
+        if log.target_hash_key_file is not None:
+            read_target_hash_key(log.target_hash_key_file)
+    except ConfigError as error:
+        raise ConfigError(f"{source.of(str(error).partition(': ')[0])}: {error}") from None
 
 
 def _read_named(key: str, tree: Any, kind: type[T], source: Source) -> dict[str, T]:
@@ -250,9 +230,12 @@ def _convert(tree: Any, kind: type[T], source: Source, prefix: str = "") -> T:
         return msgspec.convert(tree, kind, dec_hook=_path_hook)
     except msgspec.ValidationError as error:
         # msgspec says "Expected `int`, got `str` - at `$.server.listen`", or "... - at `key` in `$.apps`".
-        what, _, at = str(error).partition(" - at `")
+        # What is wrong may quote a value that holds the same words, so the last place counts.
+        what, separator, at = str(error).rpartition(" - at `")
+        if not separator:
+            what, at = at, ""
         key = f"{prefix}{at.rpartition('`$')[2] if '`$' in at else at.removeprefix('$')}".rstrip("`").removeprefix(".")
-        if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", what):
+        if field := re.fullmatch(r"Object (contains unknown|missing required) field `(.*)`", what, re.DOTALL):
             key = f"{key}.{field[2]}".removeprefix(".")
             what = "no such key" if field[1] == "contains unknown" else "is required"
         elif what.startswith("Expected `str`") and what.endswith(("`int`", "`float`", "`bool`")):
@@ -268,6 +251,19 @@ def _too_few_pending_bytes(given: int, server: ServerConfig) -> str:
     if given >= least:
         return ""
     return f"must be at least {least}: three times server.max_message_bytes, which one call with such a request holds"
+
+
+def _why_no_file(path: Path) -> str | None:
+    """Return why a path is no file, in words; None when it is one."""
+    try:
+        return None if path.is_file() else f"no such file: {path}"
+    except OSError as error:  # such as a folder that may not be entered, or a name that is too long
+        return f"cannot read {path}: {error.strerror}"
+
+
+def _in_one_line(text: str) -> str:
+    """Escape what would break the line of a problem, or act on a terminal: keys and values may hold anything."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _choices(kind: Any, key: str) -> tuple[str, ...]:
@@ -294,8 +290,8 @@ def _check_app(
         raise refuse("base_url", "must be https://host[:port][/prefix], without user, query and fragment")
     if app.proxy is not None and not is_address(app.proxy, "http", allow_path=False):
         raise refuse("proxy", "must be http://host:port, without a user")
-    if app.ca_file is not None and not app.ca_file.is_file():
-        raise refuse("ca_file", f"no such file: {app.ca_file}")
+    if app.ca_file is not None and (why := _why_no_file(app.ca_file)):
+        raise refuse("ca_file", why)
     if app.platform != "ios" and app.environment != "product":
         raise refuse("environment", "is for iOS apps only")
     if server is not None and app.total_timeout_s >= server.shutdown_grace_s:

@@ -12,6 +12,8 @@ _MAX_HOST = 253
 _MAX_PORT = 65535
 _UNIX = "unix://"
 _MAX_DATABASE_DIGITS = 5
+# What the kernel takes as the path of a unix socket, without the NUL at its end.
+MAX_SOCKET_PATH_BYTES = 107
 _ADDRESS = re.compile(
     r"(?P<scheme>[a-z]+)://(?:\[(?P<ipv6>[^\[\]]+)\]|(?P<host>[^/:\[\]]+))(?::(?P<port>\d{1,5}))?(?P<path>/.*)?"
 )
@@ -49,7 +51,11 @@ def is_redis_address(text: str) -> bool:
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
         return (
-            path.isprintable() and len(path) > 1 and path.startswith("/") and not any(mark in path for mark in "?#@%")
+            path.isprintable()
+            and len(path) > 1
+            and path.startswith("/")
+            and len(path.encode()) <= MAX_SOCKET_PATH_BYTES
+            and not any(mark in path for mark in "?#@%")
         )
     if not any(is_address(text, scheme, allow_path=True) for scheme in ("redis", "rediss")):
         return False

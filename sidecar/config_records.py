@@ -189,6 +189,14 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "and how many more there were), for every push without exception (`all`), or for no push (`none`)."
         ),
     ] = "failures"
+    target_hash_key_file: Annotated[
+        Path | None,
+        Meta(
+            description="File that holds a key of at least 32 characters. With it, the lines and spans of pushes to a "
+            "single token or account have a hash of that target by this key (`push-sidecar hash-target` computes "
+            "it); read on change. Unset: they have nothing of a target."
+        ),
+    ] = None
 
 
 class RetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,9 @@ import yaml
 ENV_PREFIX = "PUSH_SIDECAR_"
 ENV_CONFIG = ENV_PREFIX + "CONFIG"
 ENV_NESTING = "__"
+# Sixty-four bits in the longest form, binary with its signs between the digits, take fewer.
+MAX_INT_CHARS = 200
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 # The sections whose keys are names that the operator chooses.
 _NAMED = frozenset({"APPS", "LISTENERS", "CALLERS"})
 # Kubernetes gives these to every container near a Service called `push-sidecar` or `push-sidecar-...`: no keys of ours.
@@ -24,6 +27,10 @@ _KUBERNETES = re.compile(
 
 class ConfigError(Exception):
     """A configuration that the sidecar refuses; the text names the key and where it stands."""
+
+
+class _BeyondBounds(ConfigError):
+    """YAML that no configuration is; the text quotes nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,28 @@ def read_tree(path: Path | None, environment: Mapping[str, str]) -> tuple[dict[s
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """PyYAML without its silent "the last of two equal keys wins"."""
+    """PyYAML without its silent "the last of two equal keys wins", without dates, and with bounds."""
+
+    # Nothing here is a date: `2024-01-31` stays the text that it is, as in YAML 1.2.
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own form
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _bounded_int(loader: _StrictLoader, node: yaml.ScalarNode) -> int:
+    # Python refuses to read or to show an integer of many digits, by an exception of its own.
+    if len(node.value) <= MAX_INT_CHARS and -(2**63) <= (value := loader.construct_yaml_int(node)) < 2**64:
+        return value
+    raise _BeyondBounds(f"a whole number is out of range (line {node.start_mark.line + 1})")
+
+
+def _whole_text(loader: _StrictLoader, node: yaml.ScalarNode) -> str:
+    # An escape such as `\ud800` makes half a character, which no file name, address or secret can have.
+    text = loader.construct_yaml_str(node)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _BeyondBounds(f"a text holds half of a character (line {node.start_mark.line + 1})")
+    return text
 
 
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -65,15 +93,35 @@ def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG, _whole_text)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _bounded_int)
+
+
+def _read_yaml(text: str) -> Any:
+    """Read a YAML document.
+
+    Raises `ConfigError` for everything that is none, or that no configuration is.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {_problem_of(error)}") from None
+    except RecursionError:
+        raise _BeyondBounds("it is nested too deeply") from None
+    except (ValueError, LookupError, AttributeError, ArithmeticError):
+        # PyYAML's constructors do not expect a tag, such as `!!int` or `!!timestamp`, before a text that is no such.
+        raise ConfigError("not YAML: a value does not fit its tag") from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        tree = _read_yaml(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not YAML: {_problem_of(error)}") from None
+    except ValueError:
+        raise ConfigError(f"{str(path)!r}: is no name of a file") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if tree is None:
@@ -135,8 +183,11 @@ def _own_name(tree: dict[str, Any], section: str, wanted: str, variable: str) ->
 
 def _parse(name: str, text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, ConfigError):
+        return _read_yaml(text)
+    except _BeyondBounds as error:
+        raise ConfigError(f"{name}: {error}") from None
+    except ConfigError:
+        # Without its cause, which quotes what may be a secret in the wrong variable.
         raise ConfigError(f"{name}: the value is not YAML") from None
 
 

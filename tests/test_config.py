@@ -1,5 +1,6 @@
 """The configuration: every key, and what is said about what is wrong with it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -51,7 +52,7 @@ DEFAULTS = {
     },
     "health": {"listen": "127.0.0.1:50053"},
     "admin": {"listen": "127.0.0.1:50052"},
-    "log": {"level": "info", "format": "auto", "access": "failures"},
+    "log": {"level": "info", "format": "auto", "access": "failures", "target_hash_key_file": None},
     "idempotency": {
         "store": "memory",
         "window_s": 86400.0,
@@ -140,6 +141,8 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
     ca_file.write_text("a certificate")
     key_file = tmp_path / "key"
     key_file.write_text(f"  {SECRET}\n")
+    hash_key_file = tmp_path / "hash-key"
+    hash_key_file.write_text("0123456789abcdef" * 2)
     sections = {
         "server": {
             "listen": "unix:/run/push.sock", "socket_mode": "660", "socket_group": "app",
@@ -150,7 +153,9 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         },
         "health": {"listen": "0.0.0.0:1"},
         "admin": {"listen": "[::1]:2"},
-        "log": {"level": "debug", "format": "text", "access": "all"},
+        "log": {
+            "level": "debug", "format": "text", "access": "all", "target_hash_key_file": str(hash_key_file),
+        },
         "idempotency": {
             "store": "redis", "window_s": 90, "lease_s": 1, "max_bytes": 65536, "max_app_share": 0.25,
             "sqlite_file": str(tmp_path / "ids.db"),
@@ -215,6 +220,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("log.level", "loud", "log.level: must be one of debug, info, warning, error"),
     ("log.access", "some", "log.access: must be one of none, failures, all"),
     ("log.format", "xml", "log.format: must be one of auto, json, text"),
+    ("log.target_hash_key_file", 3, "log.target_hash_key_file: must be a path"),
+    ("log.target_hash_key_file", "/a\0b", "log.target_hash_key_file: must be a path"),
     ("idempotency.store", "disk", "idempotency.store: must be one of memory, sqlite, redis"),
     ("idempotency.window_s", 59, "idempotency.window_s: Expected `float` >= 60.0"),
     ("idempotency.lease_s", 0, "idempotency.lease_s: Expected `float` > 0.0"),
@@ -295,6 +302,12 @@ def test_table_of_wrong_values_has_every_key() -> None:
     assert keys == {row[0] for row in WRONG_TYPES}
 
 
+REDIS_URL = (
+    "redis.url: must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user; a path has "
+    "at most 107 bytes, and none of ?#@%"
+)
+
+
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
@@ -303,13 +316,14 @@ def test_table_of_wrong_values_has_every_key() -> None:
         ({"idempotency": {"store": "redis"}}, "redis.url: is required for idempotency.store redis"),
         ({"pacing": {"storage": "redis"}}, "redis.url: is required for pacing.storage redis"),
         ({"redis": {"ca_file": "none.pem"}}, "redis.ca_file: no such file: none.pem"),
+        ({"redis": {"ca_file": "a" * 300}}, f"redis.ca_file: cannot read {'a' * 300}: File name too long"),
         ({"redis": {"password_file": "none"}},
          "redis.password_file: cannot read none: No such file or directory"),
         *(({"redis": {"url": url}},
-           "redis.url: must be redis://host:port/db, rediss://host:port/db or unix:///path, without a user")
+           REDIS_URL)
           for url in ("redis.example.com", "http://redis.example.com", "redis://user:word@redis.example.com",
                       "redis://redis.example.com/zero", "redis://redis.example.com?db=1", "unix://redis.sock",
-                      "unix:///redis.sock?db=1", "redis://redis.example.com/0/1", "redis:///0", "unix:///")),
+                      "unix:///redis.sock?db=1", f"unix:///{'r' * 107}", "redis://redis.example.com/0/1", "redis:///0", "unix:///")),
     ],
 )  # fmt: skip
 def test_sections_that_need_each_other_are_checked(tmp_path: Path, sections: dict[str, Any], said: str) -> None:
@@ -364,6 +378,42 @@ def test_addresses_of_redis(tmp_path: Path, url: str) -> None:
 )  # fmt: skip
 def test_wrong_shape_is_refused(tmp_path: Path, tree: object, said: str) -> None:
     assert refusal(tmp_path, tree) == said
+
+
+APPS_LINE = f"\napps: {json.dumps({'shop': APP})}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("log: {level: 2020-99-99}", "log.level: must be one of debug, info, warning, error"),
+        ("log: {level: 2024-01-31}", "log.level: must be one of debug, info, warning, error"),
+        ("log: !!timestamp never", "not YAML: a value does not fit its tag"),
+        ("log: !!bool maybe", "not YAML: a value does not fit its tag"),
+        ("log: !!int many", "not YAML: a value does not fit its tag"),
+        (f"server: {{max_message_bytes: {'9' * 5000}}}", "a whole number is out of range (line 1)"),
+        (f"a:\n  ? 0x{'f' * 5000}\n  : b", "a whole number is out of range (line 2)"),
+        ("a: 18446744073709551616", "a whole number is out of range (line 1)"),
+        ("server: {max_message_bytes: 18446744073709551615}", "server.max_message_bytes: Expected `int` <= 67108864"),
+        (f"server: {{default_timeout_s: 1{':1' * 300}.5}}", "not YAML: a value does not fit its tag"),
+        ("[" * 20_000, "it is nested too deeply"),
+        ("{a: " * 5_000, "it is nested too deeply"),
+        ('server: {listen: "unix:/\\ud800"}', "a text holds half of a character (line 1)"),
+        ("log: {level: 'a - at `$.x`'}", "log.level: must be one of debug, info, warning, error"),
+        ('log: {"a\\nb\\e[2J": 1}', "log.a\\nb\\x1b[2J: no such key"),
+    ],
+    ids=["no-date", "date", "no-timestamp", "no-bool", "no-int", "5000-digits", "hex-digits", "past-64-bits",
+         "64-bits", "sexagesimal", "deep-list", "deep-mapping", "half-character", "words-of-an-error", "control"],
+)  # fmt: skip
+def test_what_yaml_can_hold_and_no_configuration_does_is_refused_in_words(tmp_path: Path, text: str, said: str) -> None:
+    assert refusal(tmp_path, text + APPS_LINE) == said
+
+
+def test_text_that_looks_like_a_date_is_a_text(tmp_path: Path) -> None:
+    tree = "{shop: {platform: android, base_url: 'https://h', app_id: 2024-01-31, secret_key_env: SHOP_KEY}}"
+    assert load(write(tmp_path, f"apps: {tree}"), ENVIRONMENT).apps["shop"].app_id == "2024-01-31"
+    environment = {**ENVIRONMENT, "PUSH_SIDECAR_APPS__SHOP__APP_ID": "2024-13-45"}
+    assert load(write(tmp_path, f"apps: {tree}"), environment).apps["shop"].app_id == "2024-13-45"
 
 
 def test_everything_that_is_wrong_is_said_in_a_line_each(tmp_path: Path) -> None:
@@ -428,6 +478,64 @@ def test_apps_can_share_settings_by_a_yaml_anchor(tmp_path: Path) -> None:
 )
 def test_secret_must_come_from_one_place(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     assert app_refusal(tmp_path, **changes).startswith(said)
+
+
+INVISIBLE = [
+    ("{}\n{}", "a line break"),
+    ("{}\r\n{}", "a line break"),
+    ("{}\u2028{}", "a line break"),
+    ("{}\t{}", "a tab"),
+    ("\ufeff{}{}", "a byte order mark"),
+    ("{}{}\ufeff", "a byte order mark"),
+    ("{}\u200b{}", "a zero-width space"),
+    ("{}{}\u200b\n", "a zero-width space"),
+    ("{}\u00a0{}", "a no-break space"),
+    ("{}\u0007{}", "a character that is not visible"),
+    ("{}\u2066{}", "a character that is not visible"),
+]
+
+
+@pytest.mark.parametrize("place", ["file", "variable"])
+@pytest.mark.parametrize(("form", "what"), INVISIBLE, ids=[repr(form) for form, _ in INVISIBLE])
+def test_secret_with_something_invisible_is_refused_wherever_it_stands(
+    tmp_path: Path, place: str, form: str, what: str
+) -> None:
+    text = form.format(SECRET, SECRET)
+    if place == "file":
+        (tmp_path / "key").write_bytes(text.encode())
+        said = app_refusal(tmp_path, secret_key_env=None, secret_key_file=str(tmp_path / "key"))
+        assert said == f"apps.shop.secret_key_file: the secret holds {what}"
+    else:
+        said = refusal(tmp_path, {"apps": {"shop": APP}}, {"SHOP_KEY": text})
+        assert said == f"apps.shop.secret_key_env: the secret holds {what}"
+
+
+@pytest.mark.parametrize("around", ["{}", "{}\n", " \t{}\r\n\n", "\u3000{}\u00a0", "\n\n{} "], ids=repr)
+def test_white_space_around_a_secret_is_no_part_of_it(tmp_path: Path, around: str) -> None:
+    text = around.format(f"{SECRET} \u5bc6")
+    (tmp_path / "key").write_bytes(text.encode())
+    path = write(tmp_path, {"apps": {"shop": APP}})
+    variable = {"SHOP_KEY": text}
+    assert read_secret("shop", load(path, variable).apps["shop"], variable).reveal() == f"{SECRET} \u5bc6"
+    app = load_app(tmp_path, secret_key_env=None, secret_key_file=str(tmp_path / "key"))
+    assert read_secret("shop", app, {}).reveal() == f"{SECRET} \u5bc6"
+
+
+def test_password_of_redis_has_the_rules_of_every_secret(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{SECRET}\t{SECRET}")
+    tree = {"redis": {"password_file": str(tmp_path / "key")}, "apps": {"shop": APP}}
+    assert refusal(tmp_path, tree) == "redis.password_file: the secret holds a tab"
+
+
+def test_short_key_of_hashes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("0123456789abcdef" * 2 + "\n")
+    tree = {"log": {"target_hash_key_file": str(tmp_path / "key")}, "apps": {"shop": APP}}
+    assert load(write(tmp_path, tree), ENVIRONMENT).log.target_hash_key_file == tmp_path / "key"
+    (tmp_path / "key").write_text("0123456789abcdef" + "0123456789abcde")
+    assert refusal(tmp_path, tree) == (
+        f"log.target_hash_key_file: {tmp_path / 'key'} must hold at least 32 characters, "
+        "such as `openssl rand -hex 32` makes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -632,6 +740,9 @@ def test_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
     [
         ("SERVER__LISTEN", "[1,", "the value is not YAML"),
         ("SERVER__LISTEN", "{a: 1, a: 2}", "the value is not YAML"),
+        ("SERVER__LISTEN", "!!timestamp x", "the value is not YAML"),
+        ("SERVER__MAX_MESSAGE_BYTES", "9" * 5000, "a whole number is out of range (line 1)"),
+        ("SERVER__LISTEN", "[" * 20_000, "it is nested too deeply"),
         ("SERVER__LISTEN", "7", "server.listen: Expected `str`, got `int`: put it in quotes"),
         ("SERVER__LISTEN", "", "server.listen: Expected `str`, got `null`"),
         ("SERVER__PORT", "7", "server.port: no such key"),

@@ -18,6 +18,7 @@ from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.quota import Quota, read_quotas
 from sidecar.delivery.reservation import Gate, Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
+from sidecar.key_log import check_key_log
 from sidecar.stores.build import build_counter, build_redis_of, build_store, check_redis
 from sidecar.stores.store import StoreFailure
 from sidecar.telemetry.metrics import Metrics
@@ -214,11 +215,12 @@ def quotas_of(
 def tls_context(name: str, app: AppConfig) -> ssl.SSLContext:
     """Return what verifies the app's vendor.
 
-    Raises `ConfigError` when its `ca_file` cannot be used.
+    Raises `ConfigError` when its `ca_file` cannot be used, or the file of `SSLKEYLOGFILE`.
     """
     try:
         return build_tls_context(app.ca_file)
     except OSError as error:
+        check_key_log()
         raise ConfigError(f"apps.{name}.ca_file: cannot be used: {error.strerror or error}") from None
 
 

@@ -4,12 +4,19 @@ import errno
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from sidecar.config import Config, ConfigError, ListenerConfig
+from sidecar.config_address import MAX_SOCKET_PATH_BYTES
 
 UNIX_PREFIX = "unix:"
 MAX_PORT = 65535
+MAX_PORT_DIGITS = 5
 MAX_GROUP = 2**32 - 1
+MAX_GROUP_DIGITS = 10
+# gRPC's clients read an address as a URI, or as a list of them: an escape, a fragment, a query, the next address.
+NOT_IN_SOCKET_PATHS = "%#?,"
 # The name of the listener of `server.listen`, beside those of `listeners`.
 DEFAULT_LISTENER = "default"
 
@@ -24,7 +31,8 @@ def split_host_port(key: str, address: str) -> tuple[str, int]:
     Raises `ConfigError` naming `key`.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT:
+    is_port = port.isascii() and port.isdigit() and len(port) <= MAX_PORT_DIGITS and int(port) <= MAX_PORT
+    if not colon or not is_port or not host.isprintable():
         raise ConfigError(f"{key}: must be host:port, not {address!r}")
     bare = host.removeprefix("[").removesuffix("]")
     if not bare or (":" in bare and host != f"[{bare}]"):
@@ -41,11 +49,10 @@ def check_addresses(config: Config) -> None:
         raise ConfigError(f"listeners.{DEFAULT_LISTENER}: is the name of server.listen: choose another")
     for name, listener in listeners_of(config).items():
         key = f"{key_of(name)}.listen"
-        if not listener.listen.startswith(UNIX_PREFIX):
+        if listener.listen.startswith(UNIX_PREFIX):
+            _check_unix(key, listener.listen)
+        else:
             split_host_port(key, listener.listen)
-        # gRPC reads it as a URI, and would take a percent sign for an escape.
-        elif listener.listen == UNIX_PREFIX or "%" in listener.listen:
-            raise ConfigError(f"{key}: must be unix:/path, without %, not {listener.listen!r}")
         _check_group(f"{key_of(name)}.socket_group", listener.socket_group)
     split_host_port("health.listen", config.health.listen)
     split_host_port("admin.listen", config.admin.listen)
@@ -95,12 +102,28 @@ def key_of(listener: str) -> str:
     return "server" if listener == DEFAULT_LISTENER else f"listeners.{listener}"
 
 
+def _check_unix(key: str, address: str) -> None:
+    """Check a socket's path: that clients can reach it, and that nothing but a socket is there."""
+    path = path_of(address)
+    has_authority = path.startswith("//") and not path.startswith("///")
+    if not path or has_authority or not path.isprintable() or any(mark in path for mark in NOT_IN_SOCKET_PATHS):
+        raise ConfigError(f"{key}: must be unix:/path without `%`, `#`, `?` and `,`; not {address!r}")
+    size_bytes = len(os.fsencode(path))
+    if size_bytes > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError(f"{key}: the path is {size_bytes} bytes, and a socket's is at most {MAX_SOCKET_PATH_BYTES}")
+    file = Path(path)
+    with suppress(OSError):  # what may not be looked at is told of when it is bound
+        # gRPC replaces a socket that is left over, and leaves everything else where it is.
+        if not file.is_socket() and (file.exists() or file.is_symlink()):
+            raise ConfigError(f"{key}: {path} is there already, and is no socket: remove it, or choose another path")
+
+
 def _check_group(key: str, group: str | None) -> None:
     """Check a group that is given by its number; whether there is one of a name is seen when it is needed."""
     if group is None or not group.isdecimal():
         return
     # The last number means "leave it as it is".
-    if not group.isascii() or int(group) >= MAX_GROUP:
+    if not group.isascii() or len(group) > MAX_GROUP_DIGITS or int(group) >= MAX_GROUP:
         raise ConfigError(f"{key}: must be a group's name, or a number below {MAX_GROUP}")
 
 

@@ -15,6 +15,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError, RedisConfig, read_secret_file
+from sidecar.key_log import check_key_log
 from sidecar.transport.resolve import Address, Resolver
 
 # A connection that was idle for so long is asked whether it still is one, in seconds.
@@ -29,7 +30,7 @@ def build_redis(config: RedisConfig, resolver: Resolver | None = None) -> "Redis
 
     Every failure of it is raised to who uses it; it connects anew by itself, and repeats nothing.
 
-    Raises `ConfigError` when `redis.ca_file` cannot be used.
+    Raises `ConfigError` when `redis.ca_file` cannot be used, or the file of `SSLKEYLOGFILE`.
     """
     assert config.url is not None  # noqa: S101  # config.py sees to it
     options: dict[str, Any] = {**parse_url(config.url)}
@@ -66,6 +67,7 @@ def _tls_options(ca_file: Path | None) -> dict[str, Any]:
         try:
             ssl.create_default_context(cafile=ca_file)
         except OSError as error:
+            check_key_log()
             raise ConfigError(f"redis.ca_file: cannot be used: {error.strerror or error}") from None
     return {
         "ssl_ca_certs": str(ca_file) if ca_file else None,

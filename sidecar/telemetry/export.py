@@ -23,6 +23,8 @@ from sidecar.telemetry.tracing import SpanRecorder, Tracers
 
 SCOPE = "push-sidecar"
 FLUSH_TIMEOUT_S = 5.0
+# Of a number in a variable: longer ones are no time and no size that a thread can wait for, or Python can read.
+MAX_DIGITS = 9
 
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -232,7 +234,7 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) == 0:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) == 0:
         raise ConfigError(f"{name}: must be a whole number above 0, not {text!r}")
     return int(text)
 

@@ -14,6 +14,8 @@ _VARIABLES = (
     "OTEL_SPAN_EVENT_COUNT_LIMIT",
     "OTEL_SPAN_LINK_COUNT_LIMIT",
 )
+# The SDK reads it as a number, and Python refuses to read thousands of digits.
+MAX_DIGITS = 9
 
 
 def check_span_limits(environment: Mapping[str, str]) -> None:
@@ -23,5 +25,5 @@ def check_span_limits(environment: Mapping[str, str]) -> None:
     """
     for name in _VARIABLES:
         text = environment.get(name, "").strip()
-        if text and text.lower() != "unset" and not text.isdecimal():
+        if text and text.lower() != "unset" and not (text.isdecimal() and len(text) <= MAX_DIGITS):
             raise ConfigError(f"{name}: must be a whole number, not {text!r}")

@@ -191,17 +191,18 @@ def test_check_refuses_the_variables_of_traces_that_serve_refuses(
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["x", "9" * 5000], ids=["x", "5000-digits"])
 @pytest.mark.parametrize("verb", [["check"], ["serve"], ["serve", "--simulate"]], ids=" ".join)
-def test_limit_of_spans_that_is_no_number_is_named(write: Path, verb: list[str]) -> None:
+def test_limit_of_spans_that_is_no_number_is_named(write: Path, verb: list[str], value: str) -> None:
     """OpenTelemetry reads it when it is imported: so in a process of its own."""
     write.write_text(config(write.parent))
-    environment = {**os.environ, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "x"}
+    environment = {**os.environ, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": value}
     configured = [] if "--simulate" in verb else ["--config", str(write)]
     ended = subprocess.run(
         [sys.executable, "-m", "sidecar", *verb, *configured],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    said = "push-sidecar: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: must be a whole number, not 'x'\n"
+    said = f"push-sidecar: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: must be a whole number, not '{value}'\n"
     assert (ended.returncode, ended.stderr) == (2, said)
 
 
@@ -246,3 +247,25 @@ def test_a_sampler_that_is_not_known_is_refused(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "nonsense")
     assert main(["check", "--config", str(write)]) == 2
     assert "OTEL_TRACES_SAMPLER: must be one of always_on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("at", "why"), [("", "Is a directory"), ("none/keys.log", "No such file or directory")])
+def test_a_key_log_that_cannot_be_written_is_named_and_no_ca_file(
+    at: str, why: str, write: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(write.parent / at))
+    write.write_text(config(write.parent) + config(write.parent).partition("apps:")[2].replace("shop", "other"))
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(write)]) == 2
+        assert capsys.readouterr().err == f"push-sidecar: SSLKEYLOGFILE: cannot write {write.parent / at}: {why}\n"
+
+
+@pytest.mark.parametrize("listen", ["unix:/run/a#b.sock", f"unix:/run/{'a' * 103}"], ids=["fragment", "108-bytes"])
+def test_a_socket_that_no_client_can_reach_is_refused(
+    listen: str, write: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUSH_SIDECAR_SERVER__LISTEN", f"'{listen}'")
+    write.write_text(config(write.parent))
+    for verb in ("check", "serve"):
+        assert main([verb, "--config", str(write)]) == 2
+        assert capsys.readouterr().err.startswith("push-sidecar: PUSH_SIDECAR_SERVER__LISTEN: server.listen: ")

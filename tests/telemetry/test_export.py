@@ -114,7 +114,7 @@ def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[Span
                 "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
                 "OTEL_BSP_SCHEDULE_DELAY",
             )
-            for value in ("soon", "0", "-1")
+            for value in ("soon", "0", "-1", "9" * 5000)
         ),
     ],
 )

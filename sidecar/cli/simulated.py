@@ -30,7 +30,8 @@ async def simulated(*, quota: Quota | None = None) -> AsyncIterator[tuple[Simula
                 "secret_key_file": str(secret_file),
             }
         config_file = folder / "config.yaml"
-        config_file.write_text(yaml.safe_dump({"log": {"format": "text"}, "apps": apps}))
+        # Who tries it out sees a line for each push.
+        config_file.write_text(yaml.safe_dump({"log": {"format": "text", "access": "all"}, "apps": apps}))
         yield simulator, config_file
 
 

@@ -38,13 +38,15 @@ class Call:
 
     `audience` labels the call's telemetry, and so does `app`, which `use_app` sets; the provider does so as soon as it
     knows them. `caller` is who calls, empty where nobody is named in the configuration. `claim` is set while the call
-    holds a request id. `held_bytes` are counted for it until `release_bytes`; `is_detached`: a vendor call goes on
-    without the caller, and releases them at its end.
+    holds a request id. `attempts` counts the calls to the vendor so far, for a call that ends without an error of
+    delivery's. `target_hash` is the keyed hash of its single target, empty unless the configuration asks for it.
+    `held_bytes` are counted for it until `release_bytes`; `is_detached`: a vendor call goes on without the caller, and
+    releases them at its end.
     """
 
     __slots__ = (
-        "_app_bytes", "_commit", "_process_bytes", "allowed_apps", "app", "audience", "caller", "claim", "deadline",
-        "held_bytes", "is_detached", "provider", "replayed", "sent", "trace",
+        "_app_bytes", "_commit", "_process_bytes", "allowed_apps", "app", "attempts", "audience", "caller", "claim",
+        "deadline", "held_bytes", "is_detached", "provider", "replayed", "sent", "target_hash", "trace",
     )  # fmt: skip
 
     def __init__(
@@ -66,11 +68,18 @@ class Call:
         self.sent = Sent.NO
         self.claim: Claim | None = None
         self.replayed = False
+        self.attempts = 0
+        self.target_hash = ""
         self._commit: Callable[[], Awaitable[None]] | None = commit
         self._process_bytes = process_bytes
         self._app_bytes: ByteBudget | None = None
         self.held_bytes = 0
         self.is_detached = False
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """What a log line finds the call again by: its trace, and the hash of its target, as far as there are any."""
+        return {"target_hash": self.target_hash, **self.trace.ids} if self.target_hash else self.trace.ids
 
     def may_use(self, app: str) -> bool:
         """Whether the caller may use an app."""

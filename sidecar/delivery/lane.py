@@ -150,6 +150,7 @@ class Lane:
             if attempts.last is None:
                 self._budget.deposit()
             attempts.made += 1
+            call.attempts = attempts.made
             stream = BodyStream(outgoing.body, self._commit_hook(call, attempts))
             task = asyncio.create_task(self._attempt(call, outgoing, stream, read, attempts.made, permit))
             attempts.last = task
@@ -161,6 +162,8 @@ class Lane:
                 return await self._wait(call, task, stream, attempts.made)
             except Withheld:
                 attempts.made -= 1
+                call.attempts = attempts.made
+                call.attempts = attempts.made
                 raise
             except PushError as error:
                 wait_s = self._next_wait_s(call, error, outgoing, attempts.made)
@@ -264,7 +267,7 @@ class Lane:
         self._metrics.late_answers.labels(self._app, reason).inc()
         _log.warning(
             "late vendor answer",
-            extra={"app": self._app, "reason": reason, "audience": call.audience, **call.trace.ids},
+            extra={"app": self._app, "reason": reason, "audience": call.audience, **call.ids},
         )
         if call.claim is not None:
             call.claim.settle_later(outcome)

@@ -12,7 +12,7 @@ from sidecar.telemetry.flood import Flood
 MAX_LINES_A_MINUTE = 10
 
 # What tells kinds apart, of a line's fields. Each has few values.
-_KIND = ("app", "listener", "reason", "step", "kind")
+_KIND = ("app", "listener", "reason", "cause", "step", "kind")
 
 _Kind = tuple[tuple[str, object], ...]
 

@@ -49,6 +49,7 @@ async def cancelled(bench: Bench, vendor: Vendor, call: Call) -> None:
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
+    assert call.attempts == 1
 
 
 async def test_deadline_before_the_first_byte_is_not_sent() -> None:
@@ -71,6 +72,7 @@ async def test_deadline_after_the_first_byte_is_maybe_sent_and_the_answer_is_cou
     vendor = Vendor(is_asked=True, then=answers())
     bench = Bench([vendor])
     call = Caller().call(due_when_waited_for())
+    call.target_hash = "0123456789abcdef"
     with pytest.raises(DeadlineExceeded) as late:
         await bench.deliver(call)
     assert (late.value.sent, late.value.attempts, call.sent) == (Sent.MAYBE, 1, Sent.MAYBE)
@@ -83,6 +85,7 @@ async def test_deadline_after_the_first_byte_is_maybe_sent_and_the_answer_is_cou
     assert bench.admission.in_flight == 0
     assert bench.sample(LATE, reason="OK") == 1
     assert [record.message for record in caplog.records] == ["late vendor answer"]
+    assert vars(caplog.records[0])["target_hash"] == "0123456789abcdef"
 
 
 async def test_deadline_while_the_early_headers_go_out_is_not_sent() -> None:

@@ -83,6 +83,7 @@ def test_a_flood_of_one_failure_leaves_a_bounded_number_of_lines_and_a_count() -
     [
         {"app": "shop", "reason": "OVERLOADED"},
         {"app": "news", "reason": "NOT_SENT"},
+        {"app": "shop", "reason": "NOT_SENT", "cause": "tls"},
         {"app": "shop", "reason": "NOT_SENT", "event": "late vendor answer"},
         {"app": "shop", "step": "settle", "kind": "timeout", "event": "request id store failed"},
     ],

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     import argparse  # noqa: PLC0415  # as above
 
-    from sidecar.cli import check, send, serve, simulate, wait  # noqa: PLC0415
+    from sidecar.cli import check, hash_target, send, serve, simulate, wait  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
         prog="push-sidecar",
@@ -52,7 +52,7 @@ def _run(arguments: list[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"push-sidecar {__version__}")
     commands = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in (serve, simulate, send, check, wait):
+    for verb in (serve, simulate, send, check, wait, hash_target):
         verb.add_parser(commands)
     args = parser.parse_args(arguments)
     code: int = args.run(args)

@@ -13,7 +13,7 @@ from sidecar import __version__, descriptors
 from sidecar.config import Config, ConfigError
 from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.registry import build_providers, check_app
-from sidecar.secrets import FileWatch, Watched, WatchedSecret
+from sidecar.secrets import FileWatch, Watched, WatchedHashKey, WatchedSecret
 from sidecar.server.address import check_addresses, key_of, listeners_of, probe_addresses
 from sidecar.server.admin import AdminServer
 from sidecar.server.callers import check_callers
@@ -124,7 +124,9 @@ class Sidecar:
         for provider in providers:
             stack.push_async_callback(self._finish, provider.aclose)
 
-        files: list[Watched[Any]] = [*secrets, *(tls.files for tls in server.tls)]
+        files: list[Watched[Any]] = [
+            *secrets, *(tls.files for tls in server.tls), *_watched_hash_key(config, delivery),
+        ]  # fmt: skip
         self._files = await stack.enter_async_context(FileWatch(files, interval_s=config.secrets.reload_interval_s))
         # Not ready, waiting calls refused, listeners closed: all at once, so that clients move to the next process.
         # None of these steps waits for another, or is left out when another fails.
@@ -154,6 +156,12 @@ def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> 
             problems.append(str(error))
     # One variable may be wrong for several apps.
     return list(dict.fromkeys(problems))
+
+
+def _watched_hash_key(config: Config, delivery: Delivery) -> list[Watched[Any]]:
+    """Return the key of targets' hashes as something to watch, where there is one."""
+    file, hashes = config.log.target_hash_key_file, delivery.target_hash
+    return [] if file is None or hashes is None else [WatchedHashKey(file, current=hashes.secret, use=hashes.use)]
 
 
 def _is_stale(watched: Watched[Any]) -> float:

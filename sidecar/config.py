@@ -33,10 +33,11 @@ from sidecar.config_records import (
     ServerConfig,
     TlsConfig,
 )
-from sidecar.config_secrets import read_secret, read_secret_file, read_target_hash_key
+from sidecar.config_secrets import TARGET_HASH_KEY, read_secret, read_secret_file, read_target_hash_key
 from sidecar.config_tree import ConfigError, Source, read_tree
 
 __all__ = [
+    "TARGET_HASH_KEY",
     "AdminConfig",
     "AppConfig",
     "BreakerConfig",
@@ -163,6 +164,18 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
     for key, choice in users:
         if choice == "redis" and redis.url is None:
             raise refuse("redis.url", f"is required for {key} redis")
+    _check_redis(redis, refuse)
+    try:
+        if redis.password_file is not None:
+            read_secret_file("redis.password_file", redis.password_file)
+        if log.target_hash_key_file is not None:
+            read_target_hash_key(log.target_hash_key_file)
+    except ConfigError as error:
+        raise ConfigError(f"{source.of(str(error).partition(': ')[0])}: {error}") from None
+
+
+def _check_redis(redis: RedisConfig, refuse: Callable[[str, str], ConfigError]) -> None:
+    """Check what the records of Redis cannot say by their types."""
     if redis.url is not None and not is_redis_address(redis.url):
         raise refuse(
             "redis.url",
@@ -171,13 +184,6 @@ def _check_sections(sections: Mapping[str, Any], source: Source) -> None:
         )
     if redis.ca_file is not None and (why := _why_no_file(redis.ca_file)):
         raise refuse("redis.ca_file", why)
-    try:
-        if redis.password_file is not None:
-            read_secret_file("redis.password_file", redis.password_file)
-        if log.target_hash_key_file is not None:
-            read_target_hash_key(log.target_hash_key_file)
-    except ConfigError as error:
-        raise ConfigError(f"{source.of(str(error).partition(': ')[0])}: {error}") from None
 
 
 def _read_named(key: str, tree: Any, kind: type[T], source: Source) -> dict[str, T]:

@@ -185,8 +185,8 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access: Annotated[
         Literal["none", "failures", "all"],
         Meta(
-            description="A line for each push that failed (`failures`: of each app and reason at most ten a minute, "
-            "and how many more there were), for every push without exception (`all`), or for no push (`none`)."
+            description="A line for each push that failed (`failures`: of each app, reason and cause at most ten a "
+            "minute, and how many more there were), for every push without exception (`all`), or for no push (`none`)."
         ),
     ] = "failures"
     target_hash_key_file: Annotated[

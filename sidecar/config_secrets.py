@@ -18,6 +18,7 @@ TARGET_HASH_KEY = "log.target_hash_key_file"
 _INVISIBLE: Mapping[str, str] = {
     "\n": "a line break",
     "\r": "a line break",
+    "\x85": "a line break",
     "\u2028": "a line break",
     "\u2029": "a line break",
     "\t": "a tab",

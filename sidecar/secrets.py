@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Generic, Self, TypeVar
 
-from sidecar.config import ConfigError, Secret, read_secret_file
+from sidecar.config import TARGET_HASH_KEY, ConfigError, Secret, read_secret_file, read_target_hash_key
 
 # How long a file system may take before the file counts as one that cannot be read.
 READ_TIMEOUT_S = 5.0
@@ -129,6 +129,21 @@ class WatchedSecret(Watched[Secret]):
             read_timeout_s=read_timeout_s,
         )
         self.app = app
+
+
+class WatchedHashKey(Watched[Secret]):
+    """The file of the key of targets' hashes; `use` is given each new key."""
+
+    def __init__(self, path: Path, *, current: Secret, use: Callable[[Secret], None]) -> None:
+        super().__init__(
+            what="target hash key",
+            labels={},
+            key=TARGET_HASH_KEY,
+            read=partial(read_target_hash_key, path),
+            digest=_digest,
+            current=current,
+            use=use,
+        )
 
 
 class FileWatch:

@@ -51,7 +51,19 @@ TAG = "zqtag"
 VALUE = "zqvalue"
 KEY = "zqkey"
 REQUEST_ID = "zqrequest-1"
-WORDS = ("zqrequest", "zqtoken", "zqaccount", "zqtitle", "zqcontent", "zqtag", "zqvalue", "zqkey", "zqmeta", "zqheader")
+WORDS = (
+    "zqrequest",
+    "zqtoken",
+    "zqaccount",
+    "zqtitle",
+    "zqcontent",
+    "zqtag",
+    "zqvalue",
+    "zqkey",
+    "zqmeta",
+    "zqheader",
+    "zqhashkey",
+)
 METADATA = (("x-user", "zqmeta"), ("push-sidecar-trace", "1"))
 
 # Libraries log metadata that is no text, with its value.
@@ -224,9 +236,11 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
     seen = Seen()
     secret = vendor.android.secret_key
     credentials = base64.b64encode(f"{vendor.android.app_id}:{secret}".encode()).decode()
+    hash_key_file = tmp_path / "hash.key"
+    hash_key_file.write_text("zqhashkey" * 4)
     config = write_config(
         tmp_path, vendor, apps={"narrow": {"max_in_flight": 1, "max_queue": 0}},
-        log={"level": "debug", "access": "all"},
+        log={"level": "debug", "access": "all", "target_hash_key_file": str(hash_key_file)},
         app={
             "max_in_flight": 2,
             "retry": {"initial_backoff_s": 0.01, "max_backoff_s": 0.01},
@@ -254,6 +268,7 @@ async def test_nothing_private_shows_anywhere(vendor: Simulator, tmp_path: Path)
     assert {Reason(reason) for reason in seen.reasons} == set(Reason) - NEVER_HERE - {Reason.CANCELLED}
     assert 'reason="CANCELLED"' in metrics
     assert {"late vendor answer", "push answered", "push failed"} <= {line["event"] for line in process.lines}
+    assert "target_hash" in log
     assert "Invalid encoding on ..." in {line["event"] for line in libraries}, "gRPC logs it otherwise: test that"
     assert any(line["logger"].startswith("opentelemetry") for line in libraries)
     assert len(libraries) == len({(line["logger"], line["event"]) for line in libraries})

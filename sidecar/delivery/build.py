@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
-from sidecar.config import AppConfig, Config, ConfigError
+from sidecar.config import AppConfig, Config, ConfigError, read_target_hash_key
 from sidecar.delivery.admission import Admission
 from sidecar.delivery.breaker import Breaker, State
 from sidecar.delivery.byte_budget import ByteBudget
@@ -21,6 +21,7 @@ from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.key_log import check_key_log
 from sidecar.stores.build import build_counter, build_redis_of, build_store, check_redis
 from sidecar.stores.store import StoreFailure
+from sidecar.target_hash import TargetHash
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.client import Limits, VendorClient
 from sidecar.transport.pool import build_tls_context, build_transport
@@ -33,7 +34,10 @@ _BREAKER_STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
 class Delivery:
-    """What all apps share: the store of request ids, the counter of quotas, lookups, and the breakers."""
+    """What all apps share: the store of request ids, the counter of quotas, lookups, and the breakers.
+
+    `target_hash` is what providers name a call's single target by; None unless the configuration has a key for it.
+    """
 
     def __init__(self, config: Config, metrics: Metrics, resolver: Resolver | None = None) -> None:
         self._config = config
@@ -44,6 +48,8 @@ class Delivery:
         self._store = build_store(config.idempotency, redis, config.redis.key_prefix, len(config.apps))
         self._counter = build_counter(config, redis)
         self._gates = Gates()
+        key_file = config.log.target_hash_key_file
+        self.target_hash = TargetHash(read_target_hash_key(key_file)) if key_file is not None else None
         self._breakers: dict[object, Breaker] = {}
         self._status: dict[str, Callable[[], dict[str, object]]] = {}
         self._counted: list[tuple[str, Gate]] = []

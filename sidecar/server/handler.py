@@ -207,6 +207,8 @@ def _end_trace(call: Call, code: str, error: PushError | None) -> None:
         attributes[names.REPLAYED] = True
     if call.caller:
         attributes[names.CALLER] = call.caller
+    if call.target_hash:
+        attributes[names.TARGET_HASH] = call.target_hash
     if error is not None:
         attributes |= {names.ERROR_TYPE: code, names.REASON: error.reason.value, names.SENT: str(error.sent)}
         if error.vendor is not None and error.vendor.code is not None:

@@ -25,6 +25,7 @@ REASON: Final = "push_sidecar.reason"
 SENT: Final = "push_sidecar.sent"
 VENDOR_CODE: Final = "push_sidecar.vendor_code"
 CALLER: Final = "push_sidecar.caller"
+TARGET_HASH: Final = "push_sidecar.target_hash"
 REPLAYED: Final = "push_sidecar.replayed"
 CONNECTION_REUSED: Final = "push_sidecar.connection_reused"
 

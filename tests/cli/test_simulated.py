@@ -15,9 +15,10 @@ def test_serve_simulate_makes_a_push_says_how_to_make_the_next_and_stops_cleanly
     environment = {**os.environ, **FREE_PORTS}
     with subprocess.Popen(
         [sys.executable, "-m", "sidecar", "serve", "--simulate"],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
+        assert process.stderr is not None
         text = ""
         for line in process.stdout:
             text += line
@@ -33,8 +34,10 @@ def test_serve_simulate_makes_a_push_says_how_to_make_the_next_and_stops_cleanly
         )
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read()
+        log = process.stderr.read()
         assert process.wait(30) == 0
     assert (sent.returncode, rest.strip()) == (0, "")
+    assert log.count(" push answered app=demo-android ") == 2, "a line for each push"
     assert f"--target {target[1]}" in advised[1]
     assert "outcome: accepted" in sent.stdout
     assert "POST /v3/push/app" in sent.stdout
@@ -61,7 +64,7 @@ def test_the_demo_knows_every_choice_of_the_contract() -> None:
 
 
 def test_help_of_every_verb_has_examples() -> None:
-    for verb in ("serve", "simulate", "send", "check"):
+    for verb in ("serve", "simulate", "send", "check", "wait", "hash-target"):
         result = subprocess.run(
             [sys.executable, "-m", "sidecar", verb, "--help"], capture_output=True, text=True, check=False
         )

@@ -37,7 +37,8 @@ def build(apps: Mapping[str, AppConfig], delivery: Delivery, environment: Mappin
     # The rules are compiled at their first use (20 ms): better now than in the first push.
     violations(PushRequest())
     check(apps)
-    return XgProvider({name: _build_app(name, app, delivery, environment) for name, app in apps.items()})
+    built = {name: _build_app(name, app, delivery, environment) for name, app in apps.items()}
+    return XgProvider(built, delivery.target_hash)
 
 
 def check(apps: Mapping[str, AppConfig]) -> None:
@@ -48,6 +49,8 @@ def check(apps: Mapping[str, AppConfig]) -> None:
     for name, app in apps.items():
         if ":" in app.app_id:
             raise ConfigError(f"apps.{name}.app_id: must have no colon, which ends the user name in HTTP Basic")
+        if not app.app_id.isprintable() or app.app_id != app.app_id.strip():
+            raise ConfigError(f"apps.{name}.app_id: must have no space around it, and nothing that cannot be seen")
         if app.base_url.rstrip("/").endswith(PUSH_PATH):
             raise ConfigError(f"apps.{name}.base_url: must end before {PUSH_PATH}, which is added to it")
         _code_classes(name, app)

@@ -17,6 +17,7 @@ from sidecar.providers.xg.read import Question, read
 from sidecar.providers.xg.render import FORMS, render
 from sidecar.providers.xg.rules import violations
 from sidecar.secrets import WatchedSecret
+from sidecar.target_hash import TargetHash
 from sidecar.transport.reply import Reply
 
 # S1, "调用地址".
@@ -57,8 +58,9 @@ class XgProvider:
 
     name = "xg"
 
-    def __init__(self, apps: Mapping[str, App]) -> None:
+    def __init__(self, apps: Mapping[str, App], target_hash: TargetHash | None = None) -> None:
         self._apps = apps
+        self._target_hash = target_hash
         self.services: Mapping[str, Mapping[str, Method]] = {
             pb.DESCRIPTOR.services_by_name["PushService"].full_name: {"Push": Method(pb.PushRequest, self.push)}
         }
@@ -76,6 +78,8 @@ class XgProvider:
         """
         call.provider = self.name
         call.audience = request.WhichOneof("audience") or ""
+        if self._target_hash is not None and (target := _single_target(request)):
+            call.target_hash = self._target_hash.of(target)
         check_message_bound(request)
         broken = violations(request)
         if broken and not request.app and request.WhichOneof("message") is None:
@@ -147,6 +151,11 @@ class XgProvider:
             return fitting[0]
         how_many = "several apps are" if fitting else "no app is"
         raise UnknownApp(f"is empty, and {how_many} configured for the platform {platform or '(none given)'}")
+
+
+def _single_target(request: pb.PushRequest) -> str:
+    """Return the one token or account that a push is to; empty when it is to others."""
+    return request.token or request.account.account
 
 
 def _platform(request: pb.PushRequest) -> str:

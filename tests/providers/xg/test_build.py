@@ -166,6 +166,12 @@ async def test_secret_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) 
         build_provider({"shop": app()})
 
 
+@pytest.mark.parametrize("app_id", [" a", "a\n", "a\tb", "\ufeffa", "a\u200bb"], ids=repr)
+def test_app_id_with_something_that_cannot_be_seen_is_refused(app_id: str) -> None:
+    with pytest.raises(ConfigError, match=r"^apps\.shop\.app_id: must have no space around it, and nothing that"):
+        check({"shop": app(app_id=app_id)})
+
+
 def test_app_id_with_a_colon_is_refused_since_basic_credentials_cannot_hold_it() -> None:
     with pytest.raises(ConfigError, match=r"^apps\.shop\.app_id: must have no colon"):
         check({"shop": app(app_id="15:00")})

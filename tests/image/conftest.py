@@ -44,6 +44,20 @@ class Built:
         return found
 
 
+# The values of the environment markers (PEP 508), for a Python that has no library for them.
+ENVIRONMENT_MARKERS = """
+import json, os, platform, sys
+version = ".".join(map(str, sys.version_info[:3]))
+print(json.dumps({
+    "os_name": os.name, "sys_platform": sys.platform, "platform_machine": platform.machine(),
+    "platform_python_implementation": platform.python_implementation(), "platform_release": platform.release(),
+    "platform_system": platform.system(), "platform_version": platform.version(),
+    "python_version": ".".join(version.split(".")[:2]), "python_full_version": version,
+    "implementation_name": sys.implementation.name, "implementation_version": version,
+}))
+"""
+
+
 @pytest.fixture(scope="session")
 def built(request: pytest.FixtureRequest) -> Iterator[Built]:
     """Build it; skips where the tools for that are missing."""
@@ -52,10 +66,10 @@ def built(request: pytest.FixtureRequest) -> Iterator[Built]:
         store.build(IMAGE, ROOT, GIVEN)
         config = store.config(IMAGE)
         (_, root), (_, base_root) = store.mount(IMAGE), store.mount(BASE)
-        ask = "import json; from packaging.markers import default_environment; print(json.dumps(default_environment()))"
         python = subprocess.run(
-            ["chroot", root, "/opt/push-sidecar/bin/python", "-c", ask], check=True, capture_output=True, text=True
-        )
+            ["chroot", root, "/opt/push-sidecar/bin/python", "-c", ENVIRONMENT_MARKERS],
+            check=True, capture_output=True, text=True,
+        )  # fmt: skip
         image = Built(store, config, root, base_root, json.loads(python.stdout))
         _state_sizes(image, request.config.stash.setdefault(SIZES, []).append)
         yield image

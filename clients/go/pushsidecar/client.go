@@ -56,7 +56,8 @@ var keepaliveParameters = keepalive.ClientParameters{Time: 30 * time.Second, Per
 // and a call that has them is never repeated. What the sidecar has tried itself, it tells the library not to repeat. A
 // unary call whose context has no deadline gets [DefaultTimeout].
 //
-// The connection is not encrypted, as befits loopback and unix sockets. The options come after these defaults and win
+// The connection is not encrypted, as befits loopback and unix sockets, and goes through no proxy: HTTPS_PROXY and its like
+// are ignored. The options come after these defaults and win
 // over them: grpc.WithTransportCredentials turns TLS on, grpc.WithDisableRetry turns the retries off.
 func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	defaults := []grpc.DialOption{
@@ -67,6 +68,8 @@ func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 		// A service config found in DNS would replace this one, and its retry policy with it.
 		grpc.WithDisableServiceConfig(),
 		grpc.WithChainUnaryInterceptor(defaultDeadline),
+		// HTTPS_PROXY is for the network, and the sidecar is on this host.
+		grpc.WithNoProxy(),
 	}
 	return grpc.NewClient(target, append(defaults, options...)...)
 }

@@ -6,7 +6,8 @@ contract is written here.
 
     python proto/build.py lint        buf lint
     python proto/build.py breaking    buf breaking against the stored image of the last release
-    python proto/build.py generate    writes the stubs of clients/python and clients/go, and the names for the helpers
+    python proto/build.py generate    writes the stubs of clients/python and clients/go, the names for the helpers, and
+                                      the protos without rules of clients/proto, for every other language
     python proto/build.py check       fails when the committed stubs are not what `generate` writes
     python proto/build.py release     stores the image that `breaking` compares with
 """
@@ -15,9 +16,7 @@ import argparse
 import filecmp
 import importlib.metadata
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -25,68 +24,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from build_tools import BuildError, go, plugin_folder, run, tool
 from google.protobuf import descriptor_pb2
+from plain_protos import VALIDATE_PROTO, write_plain_protos
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 RELEASED_IMAGE = PROTO / "released.binpb"
-VALIDATE_PROTO = "buf/validate/validate.proto"
 PROTOVALIDATE_MODULE = "github.com/bufbuild/protovalidate@v1.2.2"
-GO_PLUGINS = (
-    ("protoc-gen-go", "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12"),
-    ("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2"),
-)
 GO_PACKAGE_ROOT = "github.com/push-sidecar/push-sidecar/clients/go"
 GENERATED = {
     "python": ROOT / "clients/python/src/pushsidecar",
     "go": ROOT / "clients/go/pushsidecar",
     "java": ROOT / "clients/java/src/main/java/io/github/pushsidecar",
+    "plain": ROOT / "clients/proto",
 }
 GENERATED_GLOBS = (
     "*_pb2*.py", "*_pb2*.pyi", "v1/__init__.py", "unary_methods.py", "*.pb.go", "UnaryMethods.java",
+    "*.proto", "*.binpb",
 )  # fmt: skip
-
-
-class BuildError(Exception):
-    """Something that the person at the terminal has to mend."""
-
-
-def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a command and return its output; its own words are the error."""
-    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise BuildError(f"{Path(command[0]).name} failed:\n{result.stdout}{result.stderr}".rstrip())
-    return result.stdout
-
-
-def tool(name: str) -> str:
-    """Return the path of a command that the `dev` extra installs."""
-    path = Path(sys.executable).parent / name
-    if not path.exists():
-        raise BuildError(f"{name} is missing: run `make setup`")
-    return str(path)
-
-
-def go(*arguments: str, env: dict[str, str] | None = None) -> str:
-    """Run the Go command."""
-    found = shutil.which("go")
-    if found is None:
-        raise BuildError("Go is missing (1.26 or newer, https://go.dev/dl): the contract is built with it")
-    return run(found, *arguments, cwd=Path(tempfile.gettempdir()), env=env)
-
-
-def plugin_folder() -> Path:
-    """Return the folder of the Go plugins, installed at their pinned versions, outside of the repository."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "push-sidecar" / "go-plugins"
-    for name, source in GO_PLUGINS:
-        folder = cache / source.rpartition("@")[2]
-        if not (folder / name).exists():
-            go("install", source, env={**os.environ, "GOBIN": str(folder)})
-        cache.mkdir(parents=True, exist_ok=True)
-        link = cache / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder / name)
-    return cache
 
 
 @contextmanager
@@ -100,6 +56,7 @@ def workspace() -> Iterator[Path]:
         module = Path(json.loads(go("mod", "download", "-json", PROTOVALIDATE_MODULE))["Dir"])
         shutil.copyfile(module / "proto/protovalidate" / VALIDATE_PROTO, target)
         config = yaml.safe_load((PROTO / "buf.yaml").read_text())
+        del config["deps"]  # the module beside ours stands in for them, so that no build asks buf's registry
         config["modules"] = [{"path": "proto"}, {"path": "validate"}]
         (folder / "buf.yaml").write_text(yaml.safe_dump(config))
         yield folder
@@ -305,13 +262,15 @@ def generate_unary_methods(image_path: Path, folder: Path) -> None:
 
 @contextmanager
 def generated() -> Iterator[dict[str, Path]]:
-    """Generate everything into a temporary folder; yields language -> folder that mirrors `GENERATED`."""
+    """Generate everything into a temporary folder; yields name -> folder, as in `GENERATED`."""
     with workspace() as folder:
         image = build_image(folder)
         generate_python(image, folder / "python")
         generate_go(image, folder / "go")
         generate_unary_methods(image, folder)
-        yield {language: folder / language / "pushsidecar" for language in GENERATED}
+        write_plain_protos(read_image(image), folder / "proto", folder / "plain")
+        fresh = {language: folder / language / "pushsidecar" for language in GENERATED}
+        yield {**fresh, "plain": folder / "plain"}
 
 
 def files_of(folder: Path) -> set[Path]:

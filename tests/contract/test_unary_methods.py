@@ -1,24 +1,18 @@
 """Which methods a helper's retry policy names: what is unary, of every service of ours, and nothing else."""
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, ServiceDescriptorProto
 
 from pushsidecar.unary_methods import UNARY_METHODS
-from tests.support.process import ROOT
+from tests.support.contract_build import load
 
 
 @pytest.fixture(scope="module")
 def build() -> ModuleType:
     """Give the module that generates the names."""
-    spec = importlib.util.spec_from_file_location("proto_build", ROOT / "proto/build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("build")
 
 
 def test_new_service_is_named_and_a_stream_is_not(build: ModuleType) -> None:

@@ -16,6 +16,7 @@ import argparse
 import filecmp
 import importlib.metadata
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -161,10 +162,22 @@ def generate_python(image_path: Path, out: Path) -> None:
         has_service = path.name.removesuffix("_pb2_grpc.py").endswith("_service")
         if not has_service:
             path.unlink()
+    for path in out.rglob("*_pb2_grpc.pyi"):
+        name_async_stubs(path)
     for package in sorted({str(Path(name).parent) for name in ours}):
         write_package(out / package, [file for file in image.file if str(Path(file.name).parent) == package])
     for path in out.rglob("*.py*"):
         path.write_text(path.read_text().rstrip() + "\n")
+
+
+def name_async_stubs(hints: Path) -> None:
+    """Give the types of asyncio's stubs, which the hints alone have, a name at run time: the same class serves both."""
+    text = hints.read_text()
+    module = hints.with_suffix(".py")
+    names = re.findall(r"^class (\w+)AsyncStub\(", text, re.MULTILINE)
+    lines = [f"{name}AsyncStub = {name}Stub  # the type of one that was made with a grpc.aio.Channel" for name in names]
+    module.write_text("\n".join([module.read_text().rstrip(), "", "", *lines]) + "\n")
+    hints.write_text(text.replace("@_typing.type_check_only\n", ""))
 
 
 def write_package(folder: Path, files: list[descriptor_pb2.FileDescriptorProto]) -> None:

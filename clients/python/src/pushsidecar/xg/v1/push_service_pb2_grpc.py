@@ -129,3 +129,6 @@ class PushService(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+PushServiceAsyncStub = PushServiceStub  # the type of one that was made with a grpc.aio.Channel

@@ -62,7 +62,6 @@ class PushServiceStub:
     Where the vendor answered a list with a code that is an error, the `PushResponse` is among the details.
     """
 
-@_typing.type_check_only
 class PushServiceAsyncStub(PushServiceStub):
     """Pushes through Tencent XG push v3 (`POST /v3/push/app`).
 

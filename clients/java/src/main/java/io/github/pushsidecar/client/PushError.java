@@ -13,11 +13,14 @@ import io.grpc.Status;
 import io.grpc.StatusException;
 import io.grpc.StatusRuntimeException;
 import java.time.Duration;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.Set;
 
 /**
  * What an error of a call says, read from its status and the details in its trailers.
@@ -75,7 +78,9 @@ public record PushError(
    * @param error what a stub threw, or an exception that has it as cause, such as an {@code ExecutionException}
    */
   public static PushError of(Throwable error) {
-    for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+    // A chain of causes may be a circle.
+    Set<Throwable> seen = Collections.newSetFromMap(new IdentityHashMap<>());
+    for (Throwable cause = error; cause != null && seen.add(cause); cause = cause.getCause()) {
       if (cause instanceof StatusRuntimeException e) {
         return of(e.getStatus(), e.getTrailers());
       }

@@ -2,6 +2,7 @@ package io.github.pushsidecar.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.Any;
@@ -229,6 +230,15 @@ class PushErrorTest {
     assertEquals(Sent.NO, PushError.of(new ExecutionException(error)).sent());
     StatusException checked = new StatusException(error.getStatus(), error.getTrailers());
     assertEquals(Sent.NO, PushError.of(new IllegalStateException(checked)).sent());
+  }
+
+  @Test
+  void circleOfCausesWithoutStatusIsMaybe() {
+    Exception first = new Exception("first");
+    Exception second = new Exception("second", first);
+    first.initCause(second);
+    PushError error = assertTimeoutPreemptively(Duration.ofSeconds(10), () -> PushError.of(first));
+    assertNotOurs(error, Status.Code.UNKNOWN);
   }
 
   @Test

@@ -315,7 +315,7 @@ def check() -> None:
             or not filecmp.cmp(fresh / path, GENERATED[language] / path, shallow=False)
         ]
     if stale:
-        raise BuildError("stale or edited generated files, run `make proto`:\n  " + "\n  ".join(stale))
+        raise BuildError("stale or edited generated files, run `make clients`:\n  " + "\n  ".join(stale))
 
 
 COMMANDS: dict[str, Callable[[], None]] = {

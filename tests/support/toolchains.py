@@ -16,6 +16,8 @@ ADVICE = {
     "redis-server": "redis-server is missing: Debian's package of that name, or https://redis.io",
     "prometheus": "Prometheus is missing: Debian's package of that name, or https://prometheus.io",
     "promtool": "promtool is missing: Debian's package prometheus, or https://prometheus.io",
+    "node": "Node 20 or newer is missing: https://nodejs.org",
+    "npm": "npm is missing: it comes with Node, https://nodejs.org, or is Debian's package of that name",
     "mvn": "Maven 3.8 or newer is missing: https://maven.apache.org",
 }
 TIMEOUT_S = 600

@@ -9,6 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
+from sidecar.simulator.body import BodyRefused, read_body
 from sidecar.simulator.exchange import NOT_JSON, parse_json
 from sidecar.simulator.fields import InputError
 
@@ -21,7 +22,8 @@ AdminHandler = Callable[[object, Mapping[str, str]], Awaitable[object]]
 class Admin:
     """The table of admin calls, (method, name) -> handler, and their common shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, body_timeout_s: float) -> None:
+        self._body_timeout_s = body_timeout_s
         self._calls: dict[tuple[str, str], AdminHandler] = {}
 
     def add(self, method: str, name: str, handler: AdminHandler) -> None:
@@ -31,7 +33,7 @@ class Admin:
         self._calls[method, name] = handler
 
     async def serve(self, http: web.BaseRequest) -> web.Response:
-        """Answer one call: 200 with JSON, or 400, 404, 405 with `{"error": {"field", "rule"}}`."""
+        """Answer one call: 200 with JSON, or 400, 404, 405, 408, 413 with `{"error": {"field", "rule"}}`."""
         name = http.path.removeprefix(PREFIX)
         methods = sorted(method for method, known in self._calls if known == name)
         if not methods:
@@ -40,7 +42,12 @@ class Admin:
         handler = self._calls.get((http.method, name))
         if handler is None:
             return _error(405, "method", f"must be one of {', '.join(methods)}", {"Allow": ", ".join(methods)})
-        raw = await http.read()
+        try:
+            raw = await read_body(http, self._body_timeout_s)
+        except BodyRefused as refused:
+            response = _error(refused.status, "body", f"cannot be read: {refused.reason}")
+            response.force_close()
+            return response
         body = parse_json(raw) if raw else None
         if body is NOT_JSON:
             return _error(400, "body", "must be JSON")
@@ -65,5 +72,6 @@ def _error(status: int, field: str, rule: str, headers: Mapping[str, str] | None
 
 
 def _json(status: int, value: object, headers: Mapping[str, str] | None = None) -> web.Response:
-    body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    # A recorded header may hold bytes that are not UTF-8; they come as the JSON escapes of lone surrogates.
+    body = json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)

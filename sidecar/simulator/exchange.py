@@ -19,7 +19,11 @@ class NotJson:
 
 NOT_JSON: Final = NotJson()
 MAX_DEPTH: Final = 128
-"""Of nested arrays and objects: ours, so that nothing behind has to care. Deeper than a body with custom content is."""
+"""Of nested arrays and objects: ours, so that nothing behind has to care.
+
+Custom content of 100 levels, the most that a sidecar takes, is inside three more.
+"""
+REASON_HEADER: Final = "X-Simulator-Reason"
 
 
 def parse_json(raw: bytes) -> object:
@@ -104,6 +108,11 @@ class Reply:
     delivery: Delivery | None = None
 
 
+def refuse_by_status(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """Return a refusal for which no document names a code: without one, so that the status counts."""
+    return Reply(status, {"error": reason}, {**(headers or {}), REASON_HEADER: reason}, reason)
+
+
 AdminCall = Callable[[object], object]
 
 
@@ -111,6 +120,8 @@ class Vendor(Protocol):
     """What a simulated vendor offers to the server that carries it."""
 
     name: str
+    secret_headers: frozenset[str]
+    """Names of headers that carry this vendor's secrets, beside those that `redact.py` knows."""
 
     def labels(self, request: Request) -> Labels:
         """Return what faults may be matched by; never fails, whatever the request is."""

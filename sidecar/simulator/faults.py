@@ -3,6 +3,7 @@
 Must not live here: the doing (wire.py), any vendor's codes.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +15,9 @@ from sidecar.simulator.fields import Fields, InputError
 MAX_SECONDS = 3600.0
 _MAX_COUNT = 1_000_000_000
 _INT32 = 2**31
+# RFC 9110, 5.1 and 5.5; aiohttp refuses other headers when the answer is already due.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _Member = TypeVar("_Member", bound=StrEnum)
 
 
@@ -109,6 +113,8 @@ class Fault:
             raise InputError("acts", f"{self.kind} comes before the body is read: the vendor cannot act")
         if self.kind is Kind.RET_CODE and self.ret_code == 0:
             raise InputError("ret_code", "is required and not 0 for this kind")
+        if not all(_HEADER_NAME.fullmatch(n) and _HEADER_VALUE.fullmatch(v) for n, v in self.headers.items()):
+            raise InputError("headers", "must be names and values that HTTP allows")
 
     @property
     def is_acted_on(self) -> bool:

@@ -5,12 +5,14 @@ Must not live here: what is answered.
 
 import asyncio
 import itertools
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
@@ -18,6 +20,17 @@ _BACKLOG = 1024
 _STOP_PATIENCE_S = 0.1
 _SETTLE_S = 0.005
 _MAX_BODY_BYTES = 8 * 1024 * 1024
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def _is_our_mistake(line: logging.LogRecord) -> bool:
+    """Say whether aiohttp reports more than a request that is not HTTP, whose bytes would be in the line."""
+    error = line.exc_info[1] if line.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_LOGGER.addFilter(_is_our_mistake)
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -31,6 +44,8 @@ class CountingServer(web.Server):
             request_factory=_build_request,
             handler_cancellation=True,
             access_log=None,
+            logger=_LOGGER,
+            auto_decompress=False,  # a vendor decides about content codings
             keepalive_timeout=keepalive_timeout_s,
         )
         self._handler = handler

@@ -43,6 +43,7 @@ class Simulator:
         clock: Callable[[], float] = time.time,
         quota: Quota | None = None,
         keepalive_timeout_s: float = 75.0,
+        body_timeout_s: float = 60.0,
     ) -> None:
         self._host = host
         self._port = port
@@ -52,8 +53,9 @@ class Simulator:
         self._journal = Journal()
         self._script = FaultScript()
         self.vendor = XgVendor(clock, quota)
-        self._endpoint = Endpoint(self.vendor, self._journal, self._script, clock)
-        self._admin = Admin()
+        self._endpoint = Endpoint(self.vendor, self._journal, self._script, clock, body_timeout_s)
+        self._body_timeout_s = body_timeout_s
+        self._admin = Admin(body_timeout_s)
         self._directory: Path | None = None
         self._listener: Listener | None = None
         self._server: CountingServer | None = None
@@ -64,7 +66,7 @@ class Simulator:
             context = build_server_context(directory, [*self._names, self._host]) if self._has_tls else None
             self._listener = Listener(self._host, self._port, context)
             own = own_calls.OwnCalls(self._journal, self._script, self._listener, self._back_to_start)
-            self._admin = Admin()
+            self._admin = Admin(self._body_timeout_s)
             own_calls.register(self._admin, own, self.vendor)
             self._server = CountingServer(self._serve, keepalive_timeout_s=self._keepalive_timeout_s)
             await self._listener.open(self._server)

@@ -92,6 +92,12 @@ async def test_listed_fault_can_be_sent_again(call):
     assert listed["faults"] == [fault]
 
 
+@pytest.mark.parametrize("headers", [{"a b": "x"}, {"": "x"}, {"X-A": "x\r\nX-B: y"}, {"X-A": "\x00"}, {"\u4fe1": "x"}])
+async def test_fault_with_a_header_that_http_does_not_allow_is_refused(call, headers):
+    status, answer = await call("POST", "faults", {"kind": "http", "status": 503, "headers": headers})
+    assert (status, answer["error"]["field"]) == (400, "headers")
+
+
 async def test_devices(call, push):
     assert (await push(token_list=["new"]))[1]["ret_code"] == 10110
     await call("POST", "devices", {"app_id": APP, "tokens": ["new"], "prefixes": ["load-"]})

@@ -1,9 +1,12 @@
 """What is kept is bounded, and the newest is always there."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from sidecar.simulator.admin import Admin
-from sidecar.simulator.exchange import NOT_JSON, parse_json
+from sidecar.simulator.exchange import MAX_DEPTH, NOT_JSON, parse_json
 from sidecar.simulator.record import Kept
 
 
@@ -40,7 +43,14 @@ async def test_two_admin_calls_of_one_name_are_a_mistake():
     async def nothing(*_: object) -> object:
         return None
 
-    admin = Admin()
+    admin = Admin(body_timeout_s=1.0)
     admin.add("GET", "x", nothing)
     with pytest.raises(ValueError, match="there already"):
         admin.add("GET", "x", nothing)
+
+
+def test_document_names_the_greatest_nesting():
+    (named,) = re.findall(
+        r"nested deeper than (\d+)", (Path(__file__).parents[2] / "docs/simulator.md").read_text(encoding="utf-8")
+    )
+    assert int(named) == MAX_DEPTH == 128

@@ -11,7 +11,7 @@ from sidecar.simulator.xg.codes import ACCOUNT_EMPTY, INVALID, MISSING, Refused,
 from sidecar.simulator.xg.rules import Json, Rule, check, integer, one_of, required_object, required_text
 
 MAX_LIST: Final = 1000
-"""S1, S0: at most 1000 tokens or accounts."""
+"""S1: at most 1000 tokens or accounts of a list push; of a single one only the first counts."""
 MAX_TOKEN: Final = 64
 """S1: characters of a token."""
 MAX_TAGS: Final = 512
@@ -77,19 +77,15 @@ def _tags(kind: str, body: Json) -> Audience:
 
 
 def _tokens(kind: str, body: Json) -> Audience:
-    tokens = _limited(_texts(body, "token_list", "", MISSING), "token_list")
-    if kind == "token":
-        tokens = tokens[:1]
+    tokens = _counting(_texts(body, "token_list", "", MISSING), "token_list", is_single=kind == "token")
     for at, token in enumerate(tokens):
-        if not 1 <= len(token) <= MAX_TOKEN:
+        if not 1 <= len(token) <= MAX_TOKEN:  # S1 names the greatest length; that one is needed is ours
             raise invalid(f"token_list[{at}]", f"must have 1 to {MAX_TOKEN} characters")
     return Audience(kind, tokens, push_id=_push_id(body) if kind == "token_list" else NEW_TASK)
 
 
 def _accounts(kind: str, body: Json) -> Audience:
-    accounts = _limited(_texts(body, "account_list", "", ACCOUNT_EMPTY), "account_list")
-    if kind == "account":
-        accounts = accounts[:1]
+    accounts = _counting(_texts(body, "account_list", "", ACCOUNT_EMPTY), "account_list", is_single=kind == "account")
     for at, account in enumerate(accounts):
         if not account:
             raise Refused(ACCOUNT_EMPTY, f"account_list[{at}] is empty")
@@ -115,7 +111,10 @@ def _texts(parent: Json, name: str, path: str, empty_code: int) -> tuple[str, ..
     return tuple(cast("list[str]", values))
 
 
-def _limited(values: tuple[str, ...], name: str) -> tuple[str, ...]:
+def _counting(values: tuple[str, ...], name: str, *, is_single: bool) -> tuple[str, ...]:
+    """Return the entries that count: the first of a single push, else all, within the limit of lists."""
+    if is_single:
+        return values[:1]
     if len(values) > MAX_LIST:
         raise invalid(name, f"must have at most {MAX_LIST} entries")
     return values

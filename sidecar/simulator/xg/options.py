@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sidecar.simulator.xg.codes import invalid, missing
-from sidecar.simulator.xg.rules import Json, Rule, boolean, check, integer, is_integer, one_of, text
+from sidecar.simulator.xg.rules import Json, Rule, boolean, check, integer, is_integer, one_of, required_text, text
 
 DEFAULT_EXPIRE_S: Final = 259_200
 """S1, S0: 72 hours, which is also the longest."""
@@ -45,8 +45,10 @@ class Options:
     seq: int
 
 
-def read_options(body: Json, *, is_broadcast: bool) -> Options:
+def read_options(body: Json, *, is_ios: bool, is_broadcast: bool) -> Options:
     """Read and check the options; raises Refused. Only all and tag pushes may be timed or looped."""
+    if is_ios:
+        required_text(body, "environment")  # S1: required for iOS, beside a default; S0: optional
     check(body, _TABLE, "")
     _check_send_time(body, is_broadcast=is_broadcast)
     _check_loop(body, is_broadcast=is_broadcast)

@@ -90,7 +90,7 @@ def read_push(value: object, app: App) -> Push:
     checker = android if platform == "android" else ios
     checker.check_message(message, is_notification=message_type == "notify")
     audience = read_audience(kind, body)
-    options = read_options(body, is_broadcast=audience.is_broadcast)
+    options = read_options(body, is_ios=platform == "ios", is_broadcast=audience.is_broadcast)
     if platform == "ios" and options.environment not in app.environments:
         raise Refused(CERTIFICATE, "the app has no certificate for the environment")
     return Push(message, audience, options)

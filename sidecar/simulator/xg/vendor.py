@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from sidecar.simulator.exchange import AdminCall, Delivery, Labels, Reply, Request
+from sidecar.simulator.exchange import REASON_HEADER, AdminCall, Delivery, Labels, Reply, Request, refuse_by_status
 from sidecar.simulator.xg import codes, state_calls
 from sidecar.simulator.xg.apps import App, build_first_apps
 from sidecar.simulator.xg.credentials import app_id_of, find_app
@@ -18,7 +18,6 @@ from sidecar.simulator.xg.quota import Quota
 from sidecar.simulator.xg.tasks import TaskBook
 
 PUSH_PATH: Final = "/v3/push/app"
-REASON_HEADER: Final = "X-Simulator-Reason"
 _NO_PUSH_ID: Final = "0"
 _OK: Final = 200
 
@@ -27,6 +26,7 @@ class XgVendor:
     """XG with its apps, tasks and quota."""
 
     name = "xg"
+    secret_headers: frozenset[str] = frozenset()  # its one secret is in Authorization
 
     def __init__(self, clock: Callable[[], float], quota: Quota | None = None) -> None:
         self._clock = clock
@@ -60,15 +60,17 @@ class XgVendor:
         )
 
     def answer(self, request: Request) -> Reply:
-        """Check method, path, credentials, content type, JSON and the push; act on it; answer."""
+        """Check method, path, credentials, content type and coding, JSON and the push; act on it; answer."""
         if request.path != PUSH_PATH:
-            return _http_refusal(404, f"the path must be {PUSH_PATH}")
+            return refuse_by_status(404, f"the path must be {PUSH_PATH}")
         if request.method != "POST":  # S0: only POST
-            return _http_refusal(405, "the method must be POST", {"Allow": "POST"})
+            return refuse_by_status(405, "the method must be POST", {"Allow": "POST"})
         try:
             app = find_app(request.headers, self.apps)
             if not _is_json_type(request.headers.get("content-type", "")):
-                return _http_refusal(415, "the content type must be application/json in UTF-8")
+                return refuse_by_status(415, "the content type must be application/json in UTF-8")
+            if not _is_plain(request.headers.get("content-encoding", "")):
+                return refuse_by_status(415, "the body must have no content coding", {"Accept-Encoding": "identity"})
             push = read_push(request.body, app)
             outcome = self._pushes.act(push, app, request.time)
         except codes.Refused as refused:
@@ -136,18 +138,17 @@ class XgVendor:
         reason = "the quota of all and tag pushes is spent"
         if self.quota.overflow_ret_code:
             return self._refusal(request, self.quota.overflow_ret_code, None, reason)
-        return _http_refusal(self.quota.overflow_status, reason, {"Retry-After": str(wait_s)})
-
-
-def _http_refusal(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Reply:
-    """Refuse by status where the documents name no code; without `ret_code`, so that the status counts."""
-    return Reply(status, {"error": reason}, {**(headers or {}), REASON_HEADER: reason}, reason)
+        return refuse_by_status(self.quota.overflow_status, reason, {"Retry-After": str(wait_s)})
 
 
 def _is_json_type(content_type: str) -> bool:
     media, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")]
     return media == "application/json" and all(charset in {"utf-8", "utf8"} for charset in charsets)
+
+
+def _is_plain(content_encoding: str) -> bool:
+    return all(coding.strip().lower() in {"", "identity"} for coding in content_encoding.split(","))
 
 
 def _strings(values: object) -> tuple[str, ...]:

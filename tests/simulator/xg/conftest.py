@@ -92,6 +92,7 @@ def ios() -> Callable[..., dict[str, Any]]:
             "audience_type": "token",
             "token_list": ["token1"],
             "platform": "ios",
+            "environment": "product",
             "message_type": "notify",
             "message": {"title": "t", "ios": {"aps": {"alert": {}, **(aps or {})}}},
             **changes,

@@ -66,6 +66,33 @@ def test_content_type(post, android, content_type, status):
 
 
 @pytest.mark.parametrize(
+    ("coding", "status"),
+    [
+        ("", 200),
+        ("identity", 200),
+        ("Identity, identity", 200),
+        ("gzip", 415),
+        ("GZIP", 415),
+        ("identity, gzip", 415),
+        ("deflate", 415),
+        ("br", 415),
+        ("nonsense", 415),
+    ],
+)
+def test_content_coding(post, android, coding, status):
+    reply = post(android(), headers={"content-encoding": coding})
+    assert (reply.status, reply.headers.get("Accept-Encoding")) == (status, "identity" if status == 415 else None)
+    assert (reply.delivery is None) is (status == 415)
+
+
+@pytest.mark.parametrize(("levels", "code"), [(128, 0), (129, 10107)])
+def test_nesting_of_the_whole_body(ask, android, levels, code):
+    inner = "[" * (levels - 3) + "]" * (levels - 3)  # inside of the body, `message` and `custom_content`
+    raw = json.dumps(android({"custom_content": {"deep": "HERE"}})).replace('"HERE"', inner).encode()
+    assert ask(raw)["ret_code"] == code
+
+
+@pytest.mark.parametrize(
     "raw",
     [
         b"",

@@ -119,6 +119,7 @@ def test_message_sample_is_accepted(ask, platform, kind, message):
         "audience_type": "token",
         "token_list": ["token1"],
         "platform": platform,
+        "environment": "product",
         "message_type": kind,
         "message": json.loads(message),
     }

@@ -22,6 +22,7 @@ from sidecar.server.early_headers import EarlyHeaders
 from sidecar.server.status import Refusal, Trailers, code_of, refusal_of
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.trace_headers import NO_HEADERS, trace_headers
 from sidecar.telemetry.tracing import Tracers
 from sidecar.tracebacks import drop_tracebacks
 
@@ -141,11 +142,16 @@ class UnaryHandler:
             raise InvalidRequest([broken]) from None
 
     def _start(self, context: Context, remaining_s: float | None, headers: EarlyHeaders) -> Call:
-        metadata = {key: value for key, value in tuple(context.invocation_metadata() or ()) if isinstance(value, str)}
+        pairs = tuple(context.invocation_metadata() or ())
+        metadata = {key: value for key, value in pairs if isinstance(value, str)}
         timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s * _EXACT_SHARE
         return Call(
             deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
-            trace=self._tracers.start_call(self._path, metadata, is_requested=TRACE_KEY in metadata),
+            trace=self._tracers.start_call(
+                self._path,
+                trace_headers(pairs) if "traceparent" in metadata else NO_HEADERS,
+                is_requested=TRACE_KEY in metadata,
+            ),
             commit=headers.send,
             process_bytes=self._process_bytes,
         )

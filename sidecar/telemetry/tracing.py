@@ -42,9 +42,12 @@ class Tracers:
         self._recorder = recorder
         self._admits_call = admits_call
 
-    def start_call(self, method: str, metadata: Mapping[str, str], *, is_requested: bool) -> "CallTrace":
-        """Start the server span of a call to `package.Service/Method`, below the caller's `traceparent` if any."""
-        parent = _propagator.extract(metadata) if "traceparent" in metadata else Context()
+    def start_call(self, method: str, headers: Mapping[str, str], *, is_requested: bool) -> "CallTrace":
+        """Start the server span of a call to `package.Service/Method`, below the parent that its `headers` name.
+
+        `headers`: those of W3C's Trace Context; empty where the call has no `traceparent`.
+        """
+        parent = _propagator.extract(headers) if headers else Context()
         tracer = self._on_request if is_requested else self._tracer if self._admits_call() else _no_spans
         span = tracer.start_span(
             method,

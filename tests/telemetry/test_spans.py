@@ -52,6 +52,29 @@ async def test_unreadable_traceparent_starts_a_trace(traced: Traced, collector: 
     assert collector.one("server").parent_id == ""
 
 
+def trace_states(collector: Collector) -> set[str]:
+    return {
+        span.trace_state
+        for request in collector.requests
+        for of_resource in request.resource_spans
+        for of_scope in of_resource.scope_spans
+        for span in of_scope.spans
+    }
+
+
+async def test_several_tracestate_entries_are_one_list_in_their_order(traced: Traced, collector: Collector) -> None:
+    async with traced() as running:
+        await running.push(metadata=(("tracestate", "b=2,c=3"), *TRACEPARENT, ("tracestate", "a=1")))
+    assert {span.trace_id for span in collector.spans} == {TRACE_ID}
+    assert trace_states(collector) == {"b=2,c=3,a=1"}
+
+
+async def test_of_two_parents_grpc_hands_over_the_last(traced: Traced, collector: Collector) -> None:
+    async with traced() as running:
+        await running.push(metadata=(("traceparent", f"00-{'1' * 32}-{'2' * 16}-01"), *TRACEPARENT))
+    assert collector.one("server").parent_id == CALLER_SPAN_ID, "now both are seen: docs/tracing.md"
+
+
 async def test_success(traced: Traced, collector: Collector, vendor: Simulator) -> None:
     async with traced() as running:
         await running.push()

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from sidecar.telemetry.export_failure import NO_TIME_LEFT, FailureCause, cause_of
 
 # After a first failure, and at most. A collector that refuses at once would else be asked without a pause.
 REST_S = 5.0
@@ -21,11 +22,6 @@ MAX_REST_S = 30.0
 # So many are sent to a collector that has failed.
 PROBE_SPANS = 16
 LINE_INTERVAL_S = 60.0
-# Where the exporters log. Their lines hold what the collector said, so only the cause is taken from them.
-_EXPORTER_LOGGERS = (
-    "opentelemetry.exporter.otlp.proto.grpc.exporter",
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-)
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +96,10 @@ class Backlog(SpanProcessor):
         self.stop_resting()
         self._batches.shutdown()  # type: ignore[no-untyped-call]  # the SDK's
 
+    def cut(self) -> None:
+        """End the sending now: what is being sent, and what waits, is lost."""
+        self._sending.cut()
+
     def close(self) -> None:
         """Say what was lost to the end, what still waits included."""
         self._sending.close(self._taken)
@@ -144,65 +144,52 @@ class _Sending(SpanExporter):
     def __init__(self, exporter: SpanExporter, rest_s: float, losses: _Losses) -> None:
         self._exporter = exporter
         self._rest_s = rest_s
-        self._cause = _Cause()
+        self._cause = FailureCause()
+        self._ends = threading.Lock()
+        self._is_ended = False
         self.losses = losses
         self.done = 0
         self.failures = 0  # in a row
         self.is_stopping = threading.Event()
-        for name in _EXPORTER_LOGGERS:
-            logging.getLogger(name).filters.insert(0, self._cause)  # before one of theirs that drops lines
+        self._cut_by = ""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch. What fails is lost: the exporter has tried again by itself."""
         try:
             result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next batch is tried
-            result, self._cause.seen = SpanExportResult.FAILURE, type(error).__name__
+            result, self._cause.seen = SpanExportResult.FAILURE, cause_of(error)
         if result is SpanExportResult.SUCCESS:
             self.failures = 0
         else:
             self.failures += 1
             self.losses.failed_spans += len(spans)
-            self.losses.cause = self._cause.seen or "unknown"
+            self.losses.cause = self._cut_by or self._cause.seen or "unknown"
         self.done += len(spans)
         self._cause.seen = ""
-        self.losses.tell()
+        if not self._cut_by:  # else the last line is about to be written, with all of them
+            self.losses.tell()
         if self.failures:
             self.is_stopping.wait(rest_after(self.failures, self._rest_s))
         return result
 
     def shutdown(self) -> None:
-        """End the exporter."""
-        self._exporter.shutdown()
+        """End the exporter. It logs a second end, as a mistake."""
+        with self._ends:
+            is_first, self._is_ended = not self._is_ended, True
+        if is_first:
+            self._exporter.shutdown()
+
+    def cut(self) -> None:
+        """End the exporter while it sends. An open RPC would hold the exit of the process for 2 s in gRPC's C core."""
+        # What the collector did so far tells more than that there is no time left; the cut itself fails the rest.
+        self._cut_by = self._cause.seen or (self.losses.cause if self.failures else "") or NO_TIME_LEFT
+        self.shutdown()
 
     def close(self, taken: int) -> None:
         """Count what was not sent as lost, and let go of the exporters' loggers."""
         if unsent := taken - self.done:
             self.losses.failed_spans += unsent
-            self.losses.cause = "no time left"
+            self.losses.cause = self._cut_by or NO_TIME_LEFT
         self.losses.tell(is_last=True)
-        for name in _EXPORTER_LOGGERS:
-            logging.getLogger(name).removeFilter(self._cause)
-
-
-# The exporter logs some by their number, and some by their name.
-_HTTP_STATUSES = {key: status.value for status in HTTPStatus for key in (status.value, status.phrase)}
-
-
-class _Cause(logging.Filter):
-    """Takes the cause of a failure from the exporter's log line, and lets no line through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = ""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Keep a gRPC code's name, an HTTP status or an exception's type: nothing that a collector words."""
-        for value in record.args if isinstance(record.args, tuple) else ():
-            if type(value).__name__ == "StatusCode":
-                self.seen = str(getattr(value, "name", ""))
-            elif isinstance(value, Exception):
-                self.seen = type(value).__name__
-            elif isinstance(value, int | str) and value in _HTTP_STATUSES:
-                self.seen = f"HTTP {_HTTP_STATUSES[value]}"
-        return False
+        self._cause.let_go()

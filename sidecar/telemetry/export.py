@@ -4,6 +4,7 @@ One stated deviation: traces are off unless `OTEL_TRACES_EXPORTER=otlp` or an OT
 without a collector tries to reach none.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -23,11 +24,16 @@ from sidecar.telemetry.tracing import SpanRecorder, Tracers
 
 SCOPE = "push-sidecar"
 FLUSH_TIMEOUT_S = 5.0
+# Of it, the rest is for an exporter that is cut off to let go of its connection.
+_FLUSH_SHARE = 0.95
 # Of a number in a variable: longer ones are no time and no size that a thread can wait for, or Python can read.
 MAX_DIGITS = 9
 
+_log = logging.getLogger(__name__)
+
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_INSECURE = ("OTEL_EXPORTER_OTLP_INSECURE", "OTEL_EXPORTER_OTLP_TRACES_INSECURE")
 _TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _DEFAULT_TIMEOUT_MS = 10_000
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
@@ -90,8 +96,12 @@ class TracePipeline:
             self._backlog.stop_resting()
         flush = threading.Thread(target=self._shutdown_providers, name="trace-flush", daemon=True)
         flush.start()
-        flush.join(self._flush_timeout_s)
+        flush.join(self._flush_timeout_s * _FLUSH_SHARE)
         if self._backlog is not None:
+            if flush.is_alive():
+                # By a thread of its own: nothing of an exporter may hold the exit.
+                threading.Thread(target=self._backlog.cut, name="trace-cut", daemon=True).start()
+                flush.join(self._flush_timeout_s * (1 - _FLUSH_SHARE))
             self._backlog.close()
 
     def _shutdown_providers(self) -> None:
@@ -106,6 +116,11 @@ def build_traces(environment: Mapping[str, str]) -> TracePipeline:
     """
     exporter = build_exporter(environment)
     limits = _limits(environment) if exporter is not None else None
+    if exporter is not None and (name := _tls_by_default(environment)):
+        _log.warning(
+            "the address of the collector has no scheme and so means TLS: set http:// for cleartext",
+            extra={"key": name},
+        )
     try:
         return TracePipeline(exporter, limits)
     except Exception as error:  # noqa: BLE001  # the SDK has no exception of its own for a wrong variable
@@ -213,6 +228,15 @@ def _check_endpoints(environment: Mapping[str, str]) -> None:
         url = urlsplit(text if "://" in text or not is_grpc else f"http://{text}")
         if url.scheme not in {"http", "https"} or not url.hostname or ("://" not in text and ":" not in text):
             raise ConfigError(f"{name}: must be http://host:port or https://host:port, not {text!r}")
+
+
+def _tls_by_default(environment: Mapping[str, str]) -> str | None:
+    """Return the variable whose address means TLS without saying so, if there is one: gRPC's exporter takes it so."""
+    if any(environment.get(name, "").strip() for name in _INSECURE):
+        return None
+    # The address of traces wins.
+    name = next((name for name in reversed(_ENDPOINTS) if environment.get(name, "").strip()), None)
+    return name if name is not None and "://" not in environment[name] else None
 
 
 def _check_files(environment: Mapping[str, str]) -> None:

@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import grpc
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -16,7 +18,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from sidecar.telemetry.backlog import LINE_INTERVAL_S, PROBE_SPANS, Backlog, Limits, rest_after
 from sidecar.telemetry.export import TracePipeline
+from tests.support.certificates import Authority
 from tests.support.clock import Clock
+from tests.support.collector import grpc_collector, http_collector
 from tests.support.running import METHOD
 from tests.transport.test_connect import unused_port
 
@@ -329,13 +333,75 @@ def test_cause_is_the_status_of_the_collectors_answer_and_the_exporters_own_line
     }
 
 
-def test_cause_is_the_code_of_a_grpc_collector(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    site = start(GrpcExporter(endpoint=f"127.0.0.1:{unused_port()}", insecure=True, timeout=1))
-    site.end_spans(4)
-    site.backlog.shutdown()
-    assert lines(caplog) == [
-        {"lost_spans": 4, "untraced_calls": 0, "cause": grpc.StatusCode.UNAVAILABLE.name},
-    ]
+@contextmanager
+def refusing() -> Iterator[str]:
+    yield f"127.0.0.1:{unused_port()}"
+
+
+@contextmanager
+def without_tls() -> Iterator[str]:
+    with grpc_collector() as collector:
+        yield collector.endpoint.removeprefix("http://")
+
+
+@contextmanager
+def untrusted() -> Iterator[str]:
+    with TemporaryDirectory() as folder, http_collector(Authority(Path(folder)).server_context()) as collector:
+        yield collector.endpoint.removeprefix("https://")
+
+
+CAUSES = {
+    "refusing": (refusing, "connection refused"),
+    "without-tls": (without_tls, "TLS handshake failed"),
+    "untrusted": (untrusted, "TLS certificate refused"),
+}
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(("collector", "cause"), CAUSES.values(), ids=CAUSES.keys())
+def test_cause_tells_why_there_was_no_connection(
+    collector: Callable[[], AbstractContextManager[str]],
+    cause: str,
+    protocol: str,
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # of the HTTP library under the exporter
+        monkeypatch.delenv(name, raising=False)
+    with collector() as address:
+        exporter: SpanExporter = (
+            GrpcExporter(endpoint=f"https://{address}", timeout=2)
+            if protocol == "grpc"
+            else HttpExporter(endpoint=f"https://{address}/v1/traces", timeout=2)
+        )
+        site = start(exporter)
+        site.end_spans(4)
+        site.backlog.shutdown()
+    assert lines(caplog) == [{"lost_spans": 4, "untraced_calls": 0, "cause": cause}]
     assert {record.name for record in caplog.records if record.levelno >= logging.WARNING} == {
         "sidecar.telemetry.backlog"
     }
+
+
+def test_exporter_is_ended_when_the_time_is_over_and_ended_once(caplog: pytest.LogCaptureFixture) -> None:
+    exporter = Scripted()
+    ends = 0
+
+    def end() -> None:
+        nonlocal ends
+        ends += 1
+        exporter.may_answer(1000)
+
+    exporter.answer = FAILURE
+    exporter.shutdown = end  # type: ignore[method-assign]  # as an exporter does: what is being sent fails at once
+    before = set(threading.enumerate())
+    pipeline = TracePipeline(exporter, PROMPT, flush_timeout_s=1)
+    for _ in range(6):
+        pipeline.tracers.start_call(METHOD, {}, is_requested=False).end({}, is_error=False)
+    exporter.wait_until_asked()
+    pipeline.shutdown()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(WITHIN_S)
+    assert ends == 1
+    assert lines(caplog) == [{"lost_spans": 6, "untraced_calls": 0, "cause": "no time left"}]

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -115,3 +116,36 @@ async def test_no_push_is_lost_one_line_a_minute_is_logged_and_the_exit_waits_fo
     lost = sum(line["lost_spans"] for line in lines)
     assert 16 <= lost <= 3 * PUSHES  # the call, its attempt, and a wait for a place
     assert "planted" not in str(lines)
+
+
+STOPS = {
+    "dead-grpc": (dead, "grpc", "connection refused"),
+    "dead-http": (dead, "http/protobuf", "connection refused"),
+    "silent-grpc": (silent, "grpc", "no time left"),
+    "silent-http": (silent, "http/protobuf", "no time left"),
+}
+
+
+@pytest.mark.parametrize(("collector", "protocol", "cause"), STOPS.values(), ids=STOPS.keys())
+async def test_process_ends_within_the_limit_when_a_collector_with_tls_is_away(
+    collector: Callable[..., Any], protocol: str, cause: str, vendor: Simulator, tmp_path: Path
+) -> None:
+    with collector() as port:
+        environment = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://127.0.0.1:{port}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "60000",
+        }
+        async with serve_process(write_config(tmp_path, vendor), environment) as process:
+            address = (await process.wait_for("serving"))["grpc"]
+            async with grpc.aio.insecure_channel(address) as channel:
+                await PushServiceStub(channel).Push(android(), timeout=8)
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait(FLUSH_TIMEOUT_S + MARGIN_S) == 0
+            took_s = time.monotonic() - started
+    # An RPC that is left open holds gRPC's C core for 2 s more.
+    assert took_s < FLUSH_TIMEOUT_S + 1.6
+    assert process.text == ""
+    (line,) = [line for line in process.lines if line["level"] != "info"]
+    assert (line["event"], line["lost_spans"], line["cause"]) == ("traces lost", 2, cause)

@@ -384,3 +384,50 @@ async def test_pushes_work_when_nobody_listens_at_the_endpoint(
         assert all(result.attempts == 1 for result in results)
         started = time.monotonic()
     assert time.monotonic() - started < 5.5
+
+
+NO_SCHEME = "the address of the collector has no scheme and so means TLS: set http:// for cleartext"
+
+
+def keys_warned_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["key"] for record in caplog.records if record.message == NO_SCHEME]
+
+
+def test_address_without_a_scheme_means_tls_which_is_said_at_the_start_and_in_what_is_lost(
+    set_otel: SetOtel, collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = collector.endpoint.removeprefix("http://")
+    environment = set_otel({"OTEL_EXPORTER_OTLP_ENDPOINT": address, "OTEL_EXPORTER_OTLP_TIMEOUT": "2000"})
+    check_environment(environment)
+    assert keys_warned_of(caplog) == []
+    pipeline = build_traces(environment)
+    pipeline.tracers.start_call(METHOD, {}, is_requested=False).end({}, is_error=False)
+    pipeline.shutdown()
+    assert collector.spans == []
+    assert keys_warned_of(caplog) == ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+    assert [vars(record)["cause"] for record in caplog.records if record.message == "traces lost"] == [
+        "TLS handshake failed"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "keys"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4317"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://127.0.0.1:4317"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317", "OTEL_EXPORTER_OTLP_TRACES_INSECURE": "false"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4317", "OTEL_TRACES_EXPORTER": "none"}, []),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "a:1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:4317"}, []),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "127.0.0.1:4317"},
+            ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"],
+        ),
+    ],
+)
+def test_warning_of_tls_is_for_an_address_that_does_not_say_it(
+    set_otel: SetOtel, caplog: pytest.LogCaptureFixture, environment: dict[str, str], keys: list[str]
+) -> None:
+    build_traces(set_otel(environment)).shutdown()
+    assert keys_warned_of(caplog) == keys

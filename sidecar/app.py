@@ -68,6 +68,11 @@ class Sidecar:
         await self._to_stop.aclose()
         _log.info("stopped")
 
+    @property
+    def holds_exit(self) -> bool:
+        """Whether, after the stop, what a library still has open would hold the exit of the process for seconds."""
+        return self._traces.was_cut
+
     def hurry(self) -> None:
         """End the stop soon: cut the calls in flight, and wait for nothing longer than a moment."""
         in_flight = sum(
@@ -103,7 +108,7 @@ class Sidecar:
         if shortage := descriptors.shortage_of(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0]):
             _log.warning("max_in_flight does not fit", extra={"detail": shortage})
         probe_addresses(config)
-        traces = build_traces(self._environment)
+        traces = self._traces = build_traces(self._environment)
         stack.push_async_callback(self._finish, asyncio.to_thread, traces.shutdown)
         delivery = self._delivery = Delivery(config, self.metrics, self._resolver)
         stack.push_async_callback(self._finish, delivery.aclose)

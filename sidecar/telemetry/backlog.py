@@ -142,11 +142,10 @@ class _Sending(SpanExporter):
     """The exporter, with a rest after each failure. It runs in the SDK's thread."""
 
     def __init__(self, exporter: SpanExporter, rest_s: float, losses: _Losses) -> None:
-        self._exporter = exporter
+        self._exporter: SpanExporter | None = exporter
         self._rest_s = rest_s
         self._cause = FailureCause()
         self._ends = threading.Lock()
-        self._is_ended = False
         self.losses = losses
         self.done = 0
         self.failures = 0  # in a row
@@ -155,8 +154,9 @@ class _Sending(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send a batch. What fails is lost: the exporter has tried again by itself."""
+        exporter = self._exporter
         try:
-            result = self._exporter.export(spans)
+            result = SpanExportResult.FAILURE if exporter is None else exporter.export(spans)
         except Exception as error:  # noqa: BLE001  # whatever it is, the next batch is tried
             result, self._cause.seen = SpanExportResult.FAILURE, cause_of(error)
         if result is SpanExportResult.SUCCESS:
@@ -176,12 +176,12 @@ class _Sending(SpanExporter):
     def shutdown(self) -> None:
         """End the exporter. It logs a second end, as a mistake."""
         with self._ends:
-            is_first, self._is_ended = not self._is_ended, True
-        if is_first:
-            self._exporter.shutdown()
+            exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            exporter.shutdown()
 
     def cut(self) -> None:
-        """End the exporter while it sends. An open RPC would hold the exit of the process for 2 s in gRPC's C core."""
+        """End the exporter while it sends. What is being sent then fails at once."""
         # What the collector did so far tells more than that there is no time left; the cut itself fails the rest.
         self._cut_by = self._cause.seen or (self.losses.cause if self.failures else "") or NO_TIME_LEFT
         self.shutdown()

@@ -65,6 +65,8 @@ class TracePipeline:
     ) -> None:
         self._flush_timeout_s = flush_timeout_s
         self._backlog = Backlog(exporter, limits or Limits()) if exporter is not None else None
+        # Whether the exporter was ended while it sent. What gRPC's C core then has open holds the exit of a process.
+        self.was_cut = False
         self._providers: list[TracerProvider] = []
         resource = _resource()
         processors: list[SpanProcessor] = []
@@ -102,6 +104,7 @@ class TracePipeline:
                 # By a thread of its own: nothing of an exporter may hold the exit.
                 threading.Thread(target=self._backlog.cut, name="trace-cut", daemon=True).start()
                 flush.join(self._flush_timeout_s * (1 - _FLUSH_SHARE))
+                self.was_cut = True
             self._backlog.close()
 
     def _shutdown_providers(self) -> None:

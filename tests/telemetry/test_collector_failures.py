@@ -144,7 +144,7 @@ async def test_process_ends_within_the_limit_when_a_collector_with_tls_is_away(
             process.send_signal(signal.SIGTERM)
             assert await process.wait(FLUSH_TIMEOUT_S + MARGIN_S) == 0
             took_s = time.monotonic() - started
-    # An RPC that is left open holds gRPC's C core for 2 s more.
+    # A TLS handshake that is open holds the exit handler of gRPC's C core for 2 s more.
     assert took_s < FLUSH_TIMEOUT_S + 1.6
     assert process.text == ""
     (line,) = [line for line in process.lines if line["level"] != "info"]

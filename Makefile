@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What runs needs a fifth of what is developed with, so a first look installs that alone. With the developers' tools
+# there already, they are what is kept up to date.
+RUNTIME := $(if $(wildcard $(READY)),$(READY),$(VENV)/.runtime)
 PY := $(BIN)/python
 
 .DEFAULT_GOAL := help
@@ -14,20 +17,23 @@ help: ## list the targets
 
 setup: $(READY) ## install everything that the project needs from Python's registry, into .venv
 
-$(READY): requirements-dev.lock pyproject.toml clients/python/pyproject.toml
+$(READY): requirements-dev.lock
+$(VENV)/.runtime: requirements.lock requirements-build.lock
+$(READY) $(VENV)/.runtime: pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "push-sidecar: installing into $(VENV), about half a minute the first time"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes \
+		$(addprefix --requirement ,$(filter %.lock,$^))
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable clients/python --editable .
 	@touch $@
 
-run: $(READY) ## serve with the embedded simulator: no account, no configuration
+run: $(RUNTIME) ## serve with the embedded simulator: no account, no configuration
 	@$(PY) -m sidecar serve --simulate
 
-demo: $(READY) ## one push of every audience and every message type, and where the time went
+demo: $(RUNTIME) ## one push of every audience and every message type, and where the time went
 	@$(PY) -m sidecar.cli.demo
 
 test: $(READY) ## run all tests

@@ -51,10 +51,13 @@ def _run(arguments: list[str] | None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"push-sidecar {__version__}")
-    commands = parser.add_subparsers(metavar="VERB", required=True)
+    commands = parser.add_subparsers(metavar="VERB", dest="verb", required=True)
     for verb in (serve, simulate, send, check, wait, hash_target):
         verb.add_parser(commands)
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # `parse_args` would show the usage of the whole, which lists no verb's flags.
+        commands.choices[args.verb].error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = args.run(args)
     return code
 

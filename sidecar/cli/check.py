@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,20 +58,36 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(config: Config, proofs: dict[str, str | None], console: "Console") -> None:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from sidecar.cli.check_callers import caller_rows, listener_rows, notes  # noqa: PLC0415  # imports the server
 
     console.print(f"gRPC {config.server.listen}, health {config.health.listen}, admin {config.admin.listen}")
     if shortage := shortage_of(config, limit_when_serving()):
         console.print(f"note: {shortage}", soft_wrap=True)
+    for note in notes(config):
+        console.print(f"note: {note}", soft_wrap=True)
+    apps = [_row(name, app, proofs) for name, app in config.apps.items()]
     if not console.is_terminal:
-        for name, app in config.apps.items():
-            console.print(" ".join(_row(name, app, proofs)), soft_wrap=True)
+        for kind, rows in (("listener", listener_rows(config)), ("caller", caller_rows(config)), (None, apps)):
+            for row in rows:
+                console.print(" ".join([kind, *row] if kind else row), soft_wrap=True)
         return
-    table = Table("app", "provider", "platform", "address", "verdict")
-    for name, app in config.apps.items():
-        *cells, verdict = _row(name, app, proofs)
-        table.add_row(*map(Text, cells), Text(verdict, style="red" if proofs.get(name) else "green"))
+    _print_table(console, ("listener", "address", "protection", "who"), listener_rows(config))
+    if config.callers:
+        _print_table(console, ("caller", "known by", "apps", "rate"), caller_rows(config))
+    styles = ["red" if proofs.get(name) else "green" for name in config.apps]
+    _print_table(console, ("app", "provider", "platform", "address", "verdict"), apps, styles)
+
+
+def _print_table(
+    console: "Console", headings: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
+) -> None:
+    """Print a table; `styles`: of the last cell of each row."""
+    from rich.table import Table  # noqa: PLC0415  # `serve` imports none of it
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*headings)
+    for (*cells, last), style in zip(rows, styles or [""] * len(rows), strict=True):
+        table.add_row(*map(Text, cells), Text(last, style=style))
     console.print(table)
 
 

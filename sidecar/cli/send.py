@@ -104,7 +104,9 @@ def _add_call(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--validate-only", action="store_true", help="check, show the body, and send nothing")
     group.add_argument("--yes", action="store_true", help="do not ask before a push to every device")
     group.add_argument("--trace", action="store_true", help="show where the time went")
-    group.add_argument("--json", action="store_true", help="print the outcome as JSON")
+    group.add_argument(
+        "--json", action="store_true", help="print the outcome as JSON, with the names of the contract (push_id)"
+    )
 
 
 @dataclass(slots=True)
@@ -149,7 +151,9 @@ def _send(args: argparse.Namespace, request: Any, credentials: Any) -> int:
             say(f"\npush-sidecar send: {_why(failure)}; the push {became}")
         else:
             _report(progress.ending, as_json=args.json)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # rich exits where a pipe is closed
+    except (BrokenPipeError, SystemExit):  # rich exits where a pipe is closed
+        pass  # Its reader has read enough, as `head` has.
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # whatever it is, the push is what it is
         say(f"push-sidecar send: the output could not be written: {_why(error)}; the push {became}")
     return code
 

@@ -7,10 +7,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
 
 from pushsidecar.client import PushError
 from pushsidecar.type.v1 import TargetState
@@ -21,8 +24,13 @@ BODY: Final = "body"
 
 NEXT_STEP: Final[Mapping[str, str]] = {
     "INVALID_REQUEST": "correct the fields above",
-    "MESSAGE_TOO_LARGE": "shorten the message; --validate-only shows its body",
-    "UNKNOWN_APP": "name a configured app with --app; `push-sidecar check` lists them",
+    "MESSAGE_TOO_LARGE": (
+        "shorten title, content or data: the bytes above are those of the whole message as the vendor gets it, in UTF-8"
+    ),
+    "UNKNOWN_APP": (
+        "name a configured app with --app: `push-sidecar check` lists them; `serve --simulate` has demo-android and "
+        "demo-ios"
+    ),
     "VENDOR_REJECTED": "correct what the vendor refuses; the same request fails again",
     "CREDENTIALS_REFUSED": "check app_id and secret key of the app in the sidecar's configuration",
     "CERTIFICATE_INVALID": "renew the app's push certificate in the vendor's console",
@@ -34,13 +42,14 @@ NEXT_STEP: Final[Mapping[str, str]] = {
     "NOT_SENT": "check that the sidecar reaches base_url of the app, then send it again",
     "SHUTTING_DOWN": "send it again: the sidecar is restarting",
     "STORE_UNAVAILABLE": "check the sidecar's store of request ids, then send it again with the same id",
-    "OVERLOADED": "send it again later, or raise max_in_flight and max_queue of the app",
+    "OVERLOADED": "send it again later; the sidecar's operator can raise the limit that the message tells of",
     "QUOTA_EXCEEDED": "send it again when the vendor's quota allows it",
     "DEADLINE": "send it again with a longer --timeout",
     "REQUEST_ID_REUSED": "give another push another request_id",
-    "CALLER_NOT_ALLOWED": "let the sidecar's operator allow this caller the app",
+    "CALLER_NOT_ALLOWED": "let the sidecar's operator name this caller in `callers`, and allow it the app",
     "SIDECAR_BUG": "report it with the sidecar's log; the push itself may be sent again",
 }
+_CALLERS_RATE: Final = "send it again after that time: this caller's own rate in the sidecar's `callers` is used up"
 _LOOK_FIRST: Final = "look in the vendor's console, or at the phone, before you send it again"
 
 
@@ -60,7 +69,19 @@ def next_step(error: PushError) -> str:
         return _LOOK_FIRST
     if not error.reason:
         return "start one with `push-sidecar serve`, or name another with --target"
+    if error.reason == "QUOTA_EXCEEDED" and _is_of_a_caller(error):
+        return _CALLERS_RATE
     return NEXT_STEP.get(error.reason, "see docs/errors.md")
+
+
+def _is_of_a_caller(error: PushError) -> bool:
+    """Whether the quota that is spent is a caller's rate, and not the vendor's."""
+    for packed in error.status.details if error.status else ():
+        quota = error_details_pb2.QuotaFailure()
+        with suppress(DecodeError):
+            if packed.Unpack(quota) and any(each.subject.startswith("caller:") for each in quota.violations):
+                return True
+    return False
 
 
 def report(ending: Ending, *, as_json: bool) -> None:
@@ -137,7 +158,7 @@ def to_json(ending: Ending) -> dict[str, Any]:
     trace = {"trace_id": ending.trace_id, "trace": json.loads(ending.trace or "null")} if ending.trace_id else {}
     error = ending.error
     answer = ending.response if error is None else error.response
-    response = None if answer is None else json_format.MessageToDict(answer)
+    response = None if answer is None else _response_to_json(answer)
     if error is None:
         return {"code": "OK", "response": response, "error": None, **trace}
     facts = {
@@ -157,6 +178,19 @@ def to_json(ending: Ending) -> dict[str, Any]:
         "next": next_step(error),
     }
     return {"code": error.code.name, "response": response, "error": facts, **trace}
+
+
+def _response_to_json(response: PushResponse) -> dict[str, Any]:
+    """Return a response with the names that the contract has; each target with its index and code, though they be 0."""
+    named = json_format.MessageToDict(response, preserving_proto_field_name=True)
+    if response.results:
+        named["results"] = [
+            json_format.MessageToDict(
+                result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+            )
+            for result in response.results
+        ]
+    return named
 
 
 def _target_rows(response: PushResponse) -> Iterator[tuple[str, str]]:

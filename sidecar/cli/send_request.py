@@ -77,7 +77,8 @@ def _read_file(args: argparse.Namespace) -> PushRequest:
             raise UsageError(f"--{name.replace('_', '-')} does not go together with a file")
     try:
         text = sys.stdin.read() if args.file == "-" else Path(args.file).read_text(encoding="utf-8")
-        return json_format.Parse(text, PushRequest())
+        # Editors of Windows begin a file with a byte order mark.
+        return json_format.Parse(text.removeprefix("\ufeff"), PushRequest())
     except OSError as error:
         raise UsageError(f"cannot read {args.file}: {error.strerror}") from error
     except (json_format.ParseError, UnicodeDecodeError) as error:

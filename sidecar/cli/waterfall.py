@@ -4,6 +4,7 @@ A span is [name, index of its parent (-1: none), start_us, duration_us, "ok" | "
 [[event, offset_us], ...]], times counted from the start of the first. What to record lives in telemetry/.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
 
 Spans = Sequence[Sequence[Any]]
 _PIPED_WIDTH: Final = 100
+_PIPED_NOTE_WIDTH: Final = 25
+_MIN_NAME: Final = 8
 _MIN_BAR: Final = 10
 _MAX_BAR: Final = 60
+_MIN_NOTE: Final = 36
+# A space and up to ten characters.
+_DURATION_WIDTH: Final = 11
+_GAP_WIDTH: Final = 2
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +56,50 @@ def rows_of(spans: Spans, bar_width: int, *, ascii_only: bool = False) -> list[R
 
 
 def print_waterfall(spans: Spans, console: "Console") -> None:
-    """Print the waterfall, coloured on a terminal, as wide as it is."""
+    """Print the waterfall: coloured and no wider than the terminal, or a line a span where it is piped.
+
+    On a terminal where one of the notes does not fit beside its bar, each stands below its bar.
+    """
     from rich.text import Text  # noqa: PLC0415  # `serve` imports none of it
 
-    width = console.width if console.is_terminal else _PIPED_WIDTH
     ascii_only = console.options.ascii_only
-    names = [branches + str(spans[index][0]) for index, branches in _tree(spans, ascii_only=ascii_only)]
-    name_width = max(map(len, names), default=0)
-    bar_width = max(_MIN_BAR, min(_MAX_BAR, width - name_width - 40))
+    measured = rows_of(spans, _MIN_BAR, ascii_only=ascii_only)
+    name_width = max((len(row.name) for row in measured), default=0)
+    note_width = max((len(row.note) for row in measured), default=0)
+    width = console.width if console.is_terminal else _PIPED_WIDTH
+    is_below = False
+    if console.is_terminal:
+        name_width = min(name_width, max(_MIN_NAME, width - _MIN_BAR - _DURATION_WIDTH - _GAP_WIDTH))
+        is_below = width < name_width + _MIN_BAR + _DURATION_WIDTH + 2 * _GAP_WIDTH + note_width
+    beside = 0 if is_below else _GAP_WIDTH + (note_width if console.is_terminal else _PIPED_NOTE_WIDTH)
+    bar_width = max(_MIN_BAR, min(_MAX_BAR, width - name_width - _GAP_WIDTH - _DURATION_WIDTH - beside))
+    gap = " " * _GAP_WIDTH
     for row in rows_of(spans, bar_width, ascii_only=ascii_only):
-        colour = "red" if row.is_error else "cyan"
-        line = Text.assemble(
-            row.name.ljust(name_width), "  ", (row.bar, colour), f" {row.duration:>10}", "  ", (row.note, "dim")
-        )
-        line.rstrip()
-        console.print(line, soft_wrap=True)
+        bar = (row.bar, "red" if row.is_error else "cyan")
+        name = _shortened(row.name, name_width, ascii_only=ascii_only).ljust(name_width)
+        lines = [Text.assemble(name, gap, bar, row.duration.rjust(_DURATION_WIDTH))]
+        if is_below:
+            lines += [Text(line, style="dim") for line in _below(row.note, name_width + _GAP_WIDTH, width)]
+        elif row.note:
+            lines[0].append(gap).append(row.note, style="dim")
+        for line in lines:
+            if console.is_terminal:
+                line.truncate(width)
+            console.print(line, soft_wrap=True)
+
+
+def _shortened(name: str, width: int, *, ascii_only: bool) -> str:
+    return name if len(name) <= width else name[: width - 1] + ("~" if ascii_only else "…")
+
+
+def _below(note: str, indent_width: int, width: int) -> list[str]:
+    """Break a note between its parts into lines that begin where the bars do, or further left in a narrow terminal."""
+    if width - indent_width < _MIN_NOTE:
+        indent_width = _GAP_WIDTH
+    # Within a part a space is no place to break at, unless the part alone is too long.
+    parts = note.replace(" ", _NO_BREAK).replace(f",{_NO_BREAK}", ", ")
+    lines = textwrap.wrap(parts, max(_MIN_NOTE, width - indent_width), break_on_hyphens=False)
+    return [" " * indent_width + line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def _tree(spans: Spans, *, ascii_only: bool) -> Iterator[tuple[int, str]]:

@@ -69,6 +69,17 @@ def _check_identity(config: Config, name: str, caller: CallerConfig) -> None:
         raise ConfigError(f"callers.{name}.listener: {caller.listener} is no unix socket, so anybody may reach it")
 
 
+def callers_at(config: Config, listener: str) -> list[str]:
+    """Return the names of the configured callers that can be known at a listener and have an app to call."""
+    has_certificates = listeners_of(config)[listener].tls.client_ca_file is not None
+    return [
+        name
+        for name, caller in config.callers.items()
+        if _apps_of(caller) != frozenset()
+        and (has_certificates and caller.listener in {None, listener} if caller.san else caller.listener == listener)
+    ]
+
+
 class Callers:
     """Names the caller of each call, and lets it use what it may. With nobody configured, anybody may use all."""
 

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any, Self
 
 from sidecar import __version__, descriptors
-from sidecar.config import Config, ConfigError
+from sidecar.config import Config, ConfigError, ListenerConfig
 from sidecar.delivery.build import Delivery, tls_context
 from sidecar.providers.registry import build_providers, check_app
 from sidecar.secrets import FileWatch, Watched, WatchedHashKey, WatchedSecret
 from sidecar.server.address import check_addresses, key_of, listeners_of, probe_addresses
 from sidecar.server.admin import AdminServer
-from sidecar.server.callers import check_callers
+from sidecar.server.callers import callers_at, check_callers
 from sidecar.server.health import HealthServer
 from sidecar.server.server import PushServer
 from sidecar.server.tls import ListenerTls, check_tls
@@ -161,6 +161,11 @@ def problems_of(config: Config, environment: Mapping[str, str] = os.environ) -> 
             problems.append(str(error))
     # One variable may be wrong for several apps.
     return list(dict.fromkeys(problems))
+
+
+def who_may_call(config: Config) -> dict[str, tuple[ListenerConfig, list[str]]]:
+    """Return each listener for callers by its name, with the configured callers that may call there."""
+    return {name: (listener, callers_at(config, name)) for name, listener in listeners_of(config).items()}
 
 
 def _watched_hash_key(config: Config, delivery: Delivery) -> list[Watched[Any]]:

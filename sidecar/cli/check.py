@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(config: Config, proofs: dict[str, str | None], console: "Console") -> None:
-    from sidecar.cli.check_callers import caller_rows, listener_rows, notes  # noqa: PLC0415  # imports the server
+    from sidecar.cli.check_callers import caller_rows, listener_rows, notes  # noqa: PLC0415  # as above
 
     console.print(f"gRPC {config.server.listen}, health {config.health.listen}, admin {config.admin.listen}")
     if shortage := shortage_of(config, limit_when_serving()):

@@ -5,16 +5,15 @@ It owns the words. Who is known at a listener is the server's business.
 
 import msgspec
 
+from sidecar.app import who_may_call
 from sidecar.config import CallerConfig, Config, ListenerConfig
-from sidecar.server.address import UNIX_PREFIX, listeners_of
-from sidecar.server.callers import callers_at
 
 
 def listener_rows(config: Config) -> list[list[str]]:
     """Return name, address, protection and who may call, for each listener of callers."""
     return [
-        [name, listener.listen, _protection(listener), _who(config, name, listener)]
-        for name, listener in listeners_of(config).items()
+        [name, listener.listen, _protection(listener), _who(config, listener, able)]
+        for name, (listener, able) in who_may_call(config).items()
     ]
 
 
@@ -30,7 +29,7 @@ def notes(config: Config) -> list[str]:
     """Return what a valid configuration may not have been meant to say: that nobody may call, or use an app."""
     if not config.callers:
         return []
-    able = {name for listener in listeners_of(config) for name in callers_at(config, listener)}
+    able = {name for _, names in who_may_call(config).values() for name in names}
     if not able:
         return ["nobody may call: no caller has an app"]
     lists = [config.callers[name].apps for name in able]
@@ -42,7 +41,7 @@ def notes(config: Config) -> list[str]:
 
 def _protection(listener: ListenerConfig) -> str:
     parts = []
-    if listener.listen.startswith(UNIX_PREFIX):
+    if listener.listen.startswith("unix:"):
         parts.append(f"mode={listener.socket_mode}")
         if listener.socket_group is not None:
             parts.append(f"group={listener.socket_group}")
@@ -55,9 +54,8 @@ def _protection(listener: ListenerConfig) -> str:
     return ",".join(parts)
 
 
-def _who(config: Config, name: str, listener: ListenerConfig) -> str:
+def _who(config: Config, listener: ListenerConfig, able: list[str]) -> str:
     if config.callers:
-        able = callers_at(config, name)
         return f"callers={','.join(able)}" if able else "nobody may call"
     if listener.tls.client_ca_file is not None:
         return "anybody with a certificate of its client_ca_file may call"

@@ -36,6 +36,7 @@ def test_a_valid_configuration_is_reported_app_by_app(write: Path, capsys: pytes
     output = capsys.readouterr().out
     assert output == (
         "gRPC 127.0.0.1:50051, health 127.0.0.1:50053, admin 127.0.0.1:50052\n"
+        "listener default 127.0.0.1:50051 cleartext anybody who reaches it may call\n"
         "shop xg android https://push.example valid\n"
     )
 

@@ -20,13 +20,13 @@ setup: $(READY) ## install everything that the project needs from Python's regis
 $(READY): requirements-dev.lock
 $(VENV)/.runtime: requirements.lock requirements-build.lock
 # The interpreter compiles what it imports by itself; compiling all that there is takes a third of the time.
-$(VENV)/.runtime: PIP_FLAGS := --no-compile
+$(VENV)/.runtime: INSTALL_FLAGS := --no-compile
 $(READY) $(VENV)/.runtime: pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "push-sidecar: installing into $(VENV), about half a minute the first time"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --require-hashes \
+	@$(PY) -m pip install --quiet --disable-pip-version-check $(INSTALL_FLAGS) --require-hashes \
 		$(addprefix --requirement ,$(filter %.lock,$^))
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		--editable clients/python --editable .

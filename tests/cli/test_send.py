@@ -30,6 +30,7 @@ from pushsidecar.xg.v1 import (
 )
 from sidecar.cli import send
 from sidecar.cli.send_report import NEXT_STEP
+from sidecar.cli.simulated import ANDROID_APP, IOS_APP
 
 ANDROID = ["--platform", "android", "--title", "T", "--content", "C"]
 TRACE = [["Push", -1, 0, 9_000, "ok", {}, []], ["POST", 0, 1_000, 8_000, "ok", {}, []]]
@@ -212,9 +213,12 @@ def test_request_from_a_file(run, sidecar, tmp_path):
     assert sidecar.requests[0] == json_format.Parse(REQUEST.replace("store", "shop"), PushRequest(validate_only=True))
 
 
-def test_request_from_standard_input(run, sidecar, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(REQUEST))
-    assert run("-") == 0
+@pytest.mark.parametrize("mark", ["", "\N{ZERO WIDTH NO-BREAK SPACE}"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("is_piped", [False, True], ids=["file", "standard input"])
+def test_request_may_begin_with_a_byte_order_mark(run, sidecar, monkeypatch, tmp_path, mark, is_piped):
+    (tmp_path / "push.json").write_text(mark + REQUEST, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.StringIO(mark + REQUEST))
+    assert run("-" if is_piped else str(tmp_path / "push.json")) == 0
     assert sidecar.requests[0] == json_format.Parse(REQUEST, PushRequest())
 
 
@@ -351,8 +355,26 @@ def test_json_of_an_accepted_push(run, capsys):
     assert run("--to-token", "a", *ANDROID, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {
         "code": "OK",
-        "response": {"pushId": "4711", "outcome": "OUTCOME_ACCEPTED"},
+        "response": {"push_id": "4711", "outcome": "OUTCOME_ACCEPTED"},
         "error": None,
+    }
+
+
+def test_json_names_every_target_by_its_index_the_first_one_too(run, sidecar, capsys):
+    results = [
+        TargetResult(index=0, state=TARGET_STATE_ACCEPTED),
+        TargetResult(index=1, state=TARGET_STATE_REFUSED, vendor_code=6),
+    ]
+    sidecar.answer = answer_with(outcome=OUTCOME_PARTIAL, push_id="1", vendor_code=10304, results=results)
+    assert run("--to-token", "a", "--to-token", "b", *ANDROID, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["response"] == {
+        "push_id": "1",
+        "outcome": "OUTCOME_PARTIAL",
+        "vendor_code": 10304,
+        "results": [
+            {"index": 0, "state": "TARGET_STATE_ACCEPTED", "vendor_code": 0},
+            {"index": 1, "state": "TARGET_STATE_REFUSED", "vendor_code": 6},
+        ],
     }
 
 
@@ -408,6 +430,30 @@ def test_error_of_the_vendor_and_its_wait_are_shown(run, sidecar, capsys):
         "retry after: 7 s",
         "next: send it again when the vendor's quota allows it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("caller:orders", "this caller's own rate in the sidecar's `callers` is used up"),
+        ("app:shop", "when the vendor's quota allows it"),
+    ],
+)
+def test_next_step_of_a_spent_quota_says_whose_it_is(run, sidecar, capsys, subject, said):
+    quota = error_details_pb2.QuotaFailure(violations=[{"subject": subject}])
+    sidecar.answer = failing(grpc.StatusCode.RESOURCE_EXHAUSTED, "no", "QUOTA_EXCEEDED", quota)
+    run("--to-token", "a", *ANDROID)
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_next_step_of_a_message_that_is_too_large_is_no_check_that_refuses_it_too():
+    assert "--validate-only" not in NEXT_STEP["MESSAGE_TOO_LARGE"]
+    assert "shorten title, content or data" in NEXT_STEP["MESSAGE_TOO_LARGE"]
+
+
+def test_next_step_of_an_unknown_app_names_those_of_the_simulator():
+    assert ANDROID_APP in NEXT_STEP["UNKNOWN_APP"]
+    assert IOS_APP in NEXT_STEP["UNKNOWN_APP"]
 
 
 def test_json_of_an_error(run, sidecar, capsys):

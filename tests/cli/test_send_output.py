@@ -130,6 +130,24 @@ def test_closed_pipe_changes_no_exit_code(pushes: Pushes, push: str, flags: tupl
     assert ended.returncode == CODES[push]
 
 
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--trace",)], ids=["text", "json", "trace"])
+def test_reader_that_has_read_enough_is_no_failure_to_speak_of(pushes: Pushes, flags: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [*SEND, "accepted", "--target", pushes.target, *flags],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=environment(),
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @PUSHES
 def test_closed_streams_change_no_exit_code(pushes: Pushes, push: str) -> None:
     command = [*SEND, push, "--target", pushes.target]
@@ -150,7 +168,7 @@ def test_characters_that_the_terminal_lacks_are_escaped(pushes: Pushes, push: st
     assert ended.returncode == CODES[push]
     if "--json" in flags:
         answer = json.loads(ended.stdout)
-        assert (answer["error"] or {"vendor_message": answer["response"]["vendorMessage"]})["vendor_message"] == SAID
+        assert (answer["error"] or {"vendor_message": answer["response"]["vendor_message"]})["vendor_message"] == SAID
         assert ended.stderr == b""
     else:
         output = ended.stdout if push == "accepted" else ended.stderr

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from sidecar.cli.waterfall import Row, print_waterfall, rows_of
@@ -16,8 +17,8 @@ SPANS = [
 ]
 
 
-def draw(spans, **how):
-    console = Console(file=io.StringIO(), width=100, **how)
+def draw(spans, width=100, **how):
+    console = Console(file=io.StringIO(), width=width, **how)
     print_waterfall(spans, console)
     return console.file.getvalue()
 
@@ -96,3 +97,45 @@ def test_ascii_terminal_gets_ascii():
     rows = rows_of(SPANS, 10, ascii_only=True)
     assert rows[4] == Row("`- POST", "      =*==", "4.00 ms", "HTTP 200, body at 7.00 ms", is_error=False)
     assert all((row.name + row.bar + row.note).isascii() for row in rows)
+
+
+CALL = [
+    ["pushsidecar.xg.v1.PushService/Push", -1, 0, 10_000, "ok", {}, []],
+    [
+        *("POST /v3/push/app", 0, 1_000, 4_000, "ok", {"http.response.status_code": 200}),
+        [["request.body.sent", 2_000], ["response.headers.received", 4_900]],
+    ],
+    ["inner", 1, 1_000, 500, "ok", {}, []],
+]
+
+
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 120, 200])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_no_line_is_wider_than_the_terminal(width, encoding):
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    print_waterfall(CALL, Console(file=file, width=width, force_terminal=True, color_system=None))
+    file.seek(0)
+    assert max(map(len, file.read().splitlines())) <= width
+
+
+def test_notes_that_do_not_fit_beside_their_bars_stand_below_them_whole():
+    lines = draw(CALL, 80, force_terminal=True, color_system=None).splitlines()
+    assert [line.rstrip() for line in lines] == [
+        "pushsidecar.xg.v1.PushService/Push  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━    10.0 ms",
+        "└ POST /v3/push/app                    ━━━◆━━━━━━━━━◆                    4.00 ms",
+        "                                    HTTP 200, request.body.sent at 2.00 ms,",
+        "                                    response.headers.received at 4.90 ms",
+        "  └ inner                              ━━                                0.50 ms",
+    ]
+
+
+def test_notes_that_fit_stand_beside_their_bars_on_a_terminal():
+    lines = draw(CALL, 200, force_terminal=True, color_system=None).splitlines()
+    assert len(lines) == 3
+    assert lines[1].endswith("ms  HTTP 200, request.body.sent at 2.00 ms, response.headers.received at 4.90 ms")
+
+
+def test_name_that_does_not_fit_is_cut():
+    lines = draw(CALL, 40, force_terminal=True, color_system=None).splitlines()
+    assert lines[0].startswith("pushsidecar.xg.v…  ━")
+    assert lines[0].endswith("10.0 ms")

@@ -24,7 +24,7 @@ $(VENV)/.runtime: INSTALL_FLAGS := --no-compile
 $(READY) $(VENV)/.runtime: pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "push-sidecar: installing into $(VENV), about half a minute the first time"
+	@echo "push-sidecar: installing $(filter %.lock,$^) into $(VENV); the first time takes about a minute"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(INSTALL_FLAGS) --require-hashes \
 		$(addprefix --requirement ,$(filter %.lock,$^))

@@ -33,6 +33,13 @@ def test_every_document_that_is_named_somewhere_exists() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_readme_says_where_to_get_what_its_commands_need() -> None:
+    module = re.search(r"^module (\S+)/clients/go$", (ROOT / "clients/go/go.mod").read_text(), re.MULTILINE)
+    assert module is not None
+    commands = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert commands[0].splitlines()[:2] == [f"git clone https://{module[1]}", f"cd {module[1].rpartition('/')[2]}"]
+
+
 def test_make_help_lists_every_target_that_is_promised() -> None:
     listed = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True

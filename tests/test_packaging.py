@@ -58,6 +58,30 @@ def test_lock_pins_every_dependency_with_hashes_and_names_no_registry(lock: str)
     assert "://" not in text
 
 
+def would_run(target: str, venv: Path) -> str:
+    """Return the commands that a target of the Makefile would run with an environment."""
+    command = ["make", "--dry-run", "--no-print-directory", target, f"VENV={venv}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("target", ["run", "demo"])
+def test_first_look_installs_what_runs_and_not_the_developers_tools(target: str, tmp_path: Path) -> None:
+    commands = would_run(target, tmp_path / "venv")
+    assert re.findall(r"--requirement (\S+)", commands) == ["requirements.lock", "requirements-build.lock"]
+    assert "--require-hashes" in commands
+
+
+@pytest.mark.parametrize("target", ["setup", "test"])
+def test_developers_get_their_tools_also_after_a_first_look(target: str, tmp_path: Path) -> None:
+    (tmp_path / ".runtime").touch()
+    assert re.findall(r"--requirement (\S+)", would_run(target, tmp_path)) == ["requirements-dev.lock"]
+
+
+def test_developers_environment_is_one_to_run_in(tmp_path: Path) -> None:
+    (tmp_path / ".ready").touch()
+    assert "pip install" not in would_run("run", tmp_path)
+
+
 def test_every_runtime_dependency_has_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     block = text.split("dependencies = [", 1)[1].split("\n]", 1)[0]

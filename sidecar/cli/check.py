@@ -29,8 +29,8 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser = commands.add_parser(
         "check",
         help="report what is wrong with a configuration",
-        description="Load the configuration as `serve` would, and report what it means (which apps, and who may call where) "
-        "or what is wrong with it.",
+        description="Load the configuration as `serve` would, and report what is wrong with it, or what it means: "
+        "which apps there are, and who may call where.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

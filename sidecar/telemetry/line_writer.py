@@ -65,6 +65,7 @@ class LineWriter:
         # Of the thread alone.
         self._untold = 0
         self._is_torn = False
+        self._is_failing = False
         # How many lines nobody will ever see.
         self.dropped = 0
 
@@ -123,18 +124,19 @@ class LineWriter:
 
     def _write_all(self) -> bool:
         """Write what waits; returns whether there was anything. If not, the next line must wake the thread."""
-        has_written = has_failed = False
+        has_written = False
         while True:
             with self._lock:
                 batch = self._take()
-                if not batch and (has_failed or not self._untold):
+                # What is still to be told waits for the next line: else a failure that lasts would be tried for ever.
+                if not batch and (self._is_failing or not self._untold):
                     for tell in self._waiting:
                         tell()
                     self._waiting.clear()
                     self._is_idle = not has_written
                     return has_written
             has_written = True
-            has_failed = not self._write_batch(batch)
+            self._is_failing = not self._write_batch(batch)
 
     def _take(self) -> list[bytes]:
         """Take the next lines that are written at once."""

@@ -213,15 +213,19 @@ def test_part_that_is_written_is_no_failure(sink: Sink) -> None:
 
 def test_failure_that_lasts_is_tried_once_a_line(sink: Sink) -> None:
     calls = []
+    is_tried_again = threading.Event()
 
     def fail(text: bytes) -> int:
         calls.append(text)
+        if len(calls) > 3:
+            is_tried_again.set()
         raise BrokenPipeError
 
     lines = LineWriter(fail)
     for _ in range(3):
         lines.put("x")
         assert lines.flush(WAIT_S)
+    assert not is_tried_again.wait(0.1), "it is tried again without a line"
     assert len(calls) == 3
     assert lines.dropped == 3
     assert sink.text == b""

@@ -98,6 +98,8 @@ class UnaryHandler:
             headers.close()
             self._active -= 1
         if not isinstance(outcome, Refusal):
+            # An attempt may have left them under way before the answer of another call was given again.
+            await headers.ended()
             return outcome
         refusing = _refuse(context, headers, outcome)
         # gRPC's call keeps the error that ends it, and the error keeps the frames that it passes: none of them may keep
@@ -198,7 +200,7 @@ async def _refuse(context: Context, headers: EarlyHeaders, refusal: Refusal) -> 
             raise
     finally:
         del context, headers
-    # Nobody is there to be told: his deadline passed, or he hung up, while the answer was made.
+    # Nobody is there to be told: its deadline passed, or it hung up, while the answer was made.
     raise asyncio.CancelledError
 
 

@@ -48,6 +48,20 @@ async def test_later_attempt_waits_for_those_of_the_first() -> None:
         assert (await served.call()).value == "hello!"
 
 
+async def test_answer_waits_for_those_that_an_attempt_left_under_way() -> None:
+    """As it is when another process has pushed meanwhile, and its answer is given again."""
+
+    async def answer_again(request: StringValue, call: Call) -> StringValue:
+        first = asyncio.create_task(call.before_first_byte())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        first.cancel()
+        return await echo(request, call)
+
+    async with serving(answer_again) as served:
+        assert (await served.call()).value == "hello!"
+
+
 async def test_none_are_sent_when_the_call_is_over() -> None:
     """An attempt that outlives its call, in a slow step of its request id: gRPC has freed the call by then."""
     calls: list[Call] = []

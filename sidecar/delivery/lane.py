@@ -163,7 +163,6 @@ class Lane:
             except Withheld:
                 attempts.made -= 1
                 call.attempts = attempts.made
-                call.attempts = attempts.made
                 raise
             except PushError as error:
                 wait_s = self._next_wait_s(call, error, outgoing, attempts.made)

@@ -113,6 +113,9 @@ class Pacer:
         line.join(hold)
         try:
             while True:
+                if wait_s == 0:
+                    # There is room, or the counter fails: who comes first may have been told otherwise.
+                    line.wake()
                 # Whose turn it is not, although there is room, is woken when it is.
                 await self._rest(hold, wait_s or call.deadline.remaining_s())
                 wait_s = await self._look(call, hold)

@@ -274,6 +274,20 @@ async def test_counter_that_hangs_is_waited_for_only_until_it_has_failed_once() 
     assert world.counter.taken == [["all+tag"]]
 
 
+async def test_calls_go_on_behind_one_that_waits_when_the_counter_fails_since() -> None:
+    """The first would wait as long as it was told before: nobody who comes after it would be let through until then."""
+    world = World(BROADCAST)
+    world.counter.waits["all+tag"] = 45.0
+    first = asyncio.create_task(world.wait("all"))
+    await turns()
+    assert world.slept == [45.0]
+    world.counter.error = StoreFailure("connection")
+    second = asyncio.create_task(world.wait("all"))
+    await turns()
+    assert (first.done(), second.done()) == (True, True)
+    assert (await first).number < (await second).number
+
+
 async def test_call_that_was_paced_out_waits_as_long_as_it_was_told() -> None:
     world = World(BROADCAST)
     world.awake.set()

@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What runs needs a fifth of what is developed with, so a first look installs that alone. With the developers' tools
-# there already, they are what is kept up to date.
-RUNTIME := $(if $(wildcard $(READY)),$(READY),$(VENV)/.runtime)
+# there already, or asked for beside it, they are what is installed.
+RUNTIME := $(if $(wildcard $(READY))$(filter-out run demo clean help image,$(MAKECMDGOALS)),$(READY),$(VENV)/.runtime)
 PY := $(BIN)/python
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ $(READY) $(VENV)/.runtime: pyproject.toml clients/python/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "push-sidecar needs Python 3.11 or newer: set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "push-sidecar: installing $(filter %.lock,$^) into $(VENV); the first time takes about a minute"
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check $(INSTALL_FLAGS) --require-hashes \
 		$(addprefix --requirement ,$(filter %.lock,$^))
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \

@@ -5,7 +5,6 @@ Every context of `ssl.create_default_context` opens it, and raises the same `OSE
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from sidecar.config import ConfigError
 
@@ -20,7 +19,7 @@ def check_key_log(environment: Mapping[str, str] = os.environ) -> None:
     if not (name := environment.get(VARIABLE)):
         return
     try:
-        with Path(name).open("a"):
-            pass
+        # Without waiting for the reader of a pipe. The file will hold keys: nobody else may read it.
+        os.close(os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600))
     except OSError as error:
         raise ConfigError(f"{VARIABLE}: cannot write {name}: {error.strerror}") from None

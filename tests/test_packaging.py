@@ -58,9 +58,9 @@ def test_lock_pins_every_dependency_with_hashes_and_names_no_registry(lock: str)
     assert "://" not in text
 
 
-def would_run(target: str, venv: Path) -> str:
-    """Return the commands that a target of the Makefile would run with an environment."""
-    command = ["make", "--dry-run", "--no-print-directory", target, f"VENV={venv}"]
+def would_run(targets: str, venv: Path) -> str:
+    """Return the commands that targets of the Makefile would run with an environment."""
+    command = ["make", "--dry-run", "--no-print-directory", *targets.split(), f"VENV={venv}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -71,7 +71,7 @@ def test_first_look_installs_what_runs_and_not_the_developers_tools(target: str,
     assert "--require-hashes" in commands
 
 
-@pytest.mark.parametrize("target", ["setup", "test"])
+@pytest.mark.parametrize("target", ["setup", "test", "setup run", "-j2 run test"])
 def test_developers_get_their_tools_also_after_a_first_look(target: str, tmp_path: Path) -> None:
     (tmp_path / ".runtime").touch()
     assert re.findall(r"--requirement (\S+)", would_run(target, tmp_path)) == ["requirements-dev.lock"]

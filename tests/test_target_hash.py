@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from sidecar.config import Secret
 from sidecar.target_hash import TargetHash
 from sidecar.telemetry.logs import ACCESS
 from tests.conftest import StartSidecar
+from tests.support.process import ROOT
 from tests.support.running import Running, android
 from tests.support.waiting import until
 
@@ -160,3 +163,16 @@ def test_command_says_what_is_wrong_and_writes_no_hash(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == f"push-sidecar hash-target: {said.format(file)}\n"
+
+
+def test_hash_that_cannot_be_written_is_no_success(tmp_path: Path) -> None:
+    file = tmp_path / "some.key"
+    file.write_text("k" * 32)
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        ended = subprocess.run(
+            [sys.executable, "-m", "sidecar", "hash-target", "--key-file", file, "token-1"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (
+        1, "push-sidecar hash-target: the hash could not be written: No space left on device\n",
+    )  # fmt: skip

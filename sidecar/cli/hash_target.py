@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from sidecar.cli.exits import EXIT_OK, EXIT_USAGE
+from sidecar.cli.exits import EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from sidecar.cli.streams import give_up_unwritten, say
 from sidecar.config import ConfigError, Secret, load, read_target_hash_key
 from sidecar.target_hash import TargetHash
@@ -21,7 +21,7 @@ EPILOG: Final = """examples:
   kubectl logs POD -c push-sidecar | grep "$(push-sidecar hash-target --key-file hash.key - < token.txt)"
 
 The key is the one of log.target_hash_key_file.
-exit codes: 0 the hash is written, 2 wrong use or configuration
+exit codes: 0 the hash is written, 1 it could not be written, 2 wrong use or configuration
 """
 
 
@@ -52,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_USAGE
     try:
         sys.stdout.write(f"{TargetHash(key).of(target)}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        say(f"push-sidecar hash-target: the hash could not be written: {error.strerror}")
+        return EXIT_REFUSED
     finally:
         give_up_unwritten()
     return EXIT_OK

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.cli.configuration import load_checked
 from sidecar.cli.exits import EXIT_USAGE
@@ -16,6 +17,9 @@ from sidecar.cli.streams import crash_descriptor, write_soon
 from sidecar.config import ConfigError
 from sidecar.descriptors import raise_limit
 from sidecar.telemetry.span_limits import check_span_limits
+
+if TYPE_CHECKING:
+    from sidecar.app import Sidecar
 
 EPILOG = """examples:
   push-sidecar serve --simulate                          try it: no account and no configuration needed
@@ -71,9 +75,7 @@ async def _serve(path: Path | None) -> int:
             gc.collect()
             gc.freeze()
             await signals.stop.wait()
-        if sidecar.holds_exit:
-            # All is closed and logged. A TLS handshake with a dead collector holds gRPC's C core for 2 s in exit().
-            os._exit(signals.exit_code)
+        _leave(sidecar, signals)
     return signals.exit_code
 
 
@@ -91,7 +93,15 @@ async def _serve_simulated() -> int:
                 welcome = await _welcome(sidecar.grpc_address, sidecar.admin_address, simulator.base_url)
                 await asyncio.to_thread(write_soon, welcome, sys.stdout)
                 await signals.stop.wait()
+        _leave(sidecar, signals)
     return signals.exit_code
+
+
+def _leave(sidecar: "Sidecar", signals: Signals) -> None:
+    """End the process at once where a library would hold its end."""
+    if sidecar.holds_exit:
+        # All is closed and logged. A TLS handshake with a dead collector holds gRPC's C core for 2 s in exit().
+        os._exit(signals.exit_code)
 
 
 async def _welcome(target: str, admin: str, vendor: str) -> str:

@@ -18,7 +18,6 @@ from sidecar.simulator.magic import find_magic
 from sidecar.simulator.record import Journal, Record
 from sidecar.simulator.redact import redact_headers
 
-NumberOf = Callable[[web.BaseRequest], int]
 _NO_LABELS: Final = Labels()
 
 

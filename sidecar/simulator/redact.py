@@ -11,7 +11,7 @@ REDACTED: Final = "[redacted]"
 
 # What credentials are usually called: Authorization, Proxy-Authorization, Cookie, X-Auth-Token, Api-Key, ...
 _LIKE_A_SECRET: Final = re.compile(
-    r"auth|cookie|credential|jwt|passphrase|passw(?:or)?d|secret|session|signature|token|(?:access|api|private)[-_]?key",
+    r"auth|cookie|credential|jwt|passphrase|passw|secret|session|signature|token|(?:access|api|private)[-_]?key",
     re.IGNORECASE,
 )
 

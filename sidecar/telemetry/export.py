@@ -228,9 +228,14 @@ def _check_endpoints(environment: Mapping[str, str]) -> None:
     for name in _ENDPOINTS:
         if not (text := environment.get(name, "").strip()):
             continue
-        url = urlsplit(text if "://" in text or not is_grpc else f"http://{text}")
-        if url.scheme not in {"http", "https"} or not url.hostname or ("://" not in text and ":" not in text):
-            raise ConfigError(f"{name}: must be http://host:port or https://host:port, not {text!r}")
+        try:
+            url = urlsplit(text if "://" in text or not is_grpc else f"http://{text}")
+            is_usable = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        except ValueError:  # brackets that do not match, or a port that is none
+            is_usable = False
+        if not is_usable or ("://" not in text and ":" not in text):
+            # Not shown: it may hold a password.
+            raise ConfigError(f"{name}: must be http://host:port or https://host:port")
 
 
 def _tls_by_default(environment: Mapping[str, str]) -> str | None:
@@ -254,7 +259,7 @@ def _check_headers(environment: Mapping[str, str]) -> None:
     for name in _HEADERS:
         pairs = [pair for pair in environment.get(name, "").split(",") if pair.strip()]
         if any(not pair.partition("=")[0].strip() or "=" not in pair for pair in pairs):
-            raise ConfigError(f"{name}: must be key=value, several parted by commas")
+            raise ConfigError(f"{name}: must be key=value, several separated by commas")
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -116,8 +116,16 @@ def test_protocol_chooses_the_exporter(protocol: dict[str, str], kind: type[Span
             )
             for value in ("soon", "0", "-1", "9" * 5000)
         ),
+        *(
+            ({name: address}, f"{name}: must be http://host:port or https://host:port$")
+            for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            for address in (
+                "http://[::1", "[::1", "a]b:1", "http://host:abc", "http://host:99999", "http://host:0",
+                "grpc://user:secret@host:4317", "collector",
+            )
+        ),
     ],
-)
+)  # fmt: skip
 async def test_what_cannot_be_done_refuses_to_start_and_names_the_variable(
     environment: dict[str, str], said: str, configure: Configure
 ) -> None:

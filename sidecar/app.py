@@ -19,6 +19,7 @@ from sidecar.server.admin import AdminServer
 from sidecar.server.callers import callers_at, check_callers
 from sidecar.server.health import HealthServer
 from sidecar.server.server import PushServer
+from sidecar.server.stopping import leave
 from sidecar.server.tls import ListenerTls, check_tls
 from sidecar.telemetry.export import build_traces, check_environment
 from sidecar.telemetry.metrics import Metrics
@@ -82,6 +83,7 @@ class Sidecar:
         _log.warning("stop cut short", extra={"in_flight": in_flight, "cost": cost})
         self._is_hurried.set()
         self._cutting = asyncio.ensure_future(self._server.stop(0))
+        leave(self._cutting, "cutting the calls in flight")
 
     def look_again(self) -> None:
         """Look at the files of secrets and certificates now."""
@@ -95,6 +97,7 @@ class Sidecar:
         hurried.cancel()
         await asyncio.wait({doing}, timeout=HURRIED_STEP_S)
         if not doing.done():
+            leave(doing, getattr(step, "__qualname__", type(step).__name__))
             doing.cancel()
             await asyncio.wait({doing}, timeout=HURRIED_STEP_S)
         elif not doing.cancelled():

@@ -19,7 +19,7 @@ from sidecar.delivery.quota import Quota, read_quotas
 from sidecar.delivery.reservation import Gate, Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
 from sidecar.key_log import check_key_log
-from sidecar.stores.build import build_counter, build_redis_of, build_store, check_redis
+from sidecar.stores.build import build_counter, build_redis_of, build_store, check_counter
 from sidecar.stores.store import StoreFailure
 from sidecar.target_hash import TargetHash
 from sidecar.telemetry.metrics import Metrics
@@ -61,8 +61,8 @@ class Delivery:
         Raises `ConfigError` for what will not heal itself.
         """
         await self._store.start()
-        if self._redis is not None and self._config.idempotency.store != "redis":
-            await check_redis(self._redis, f"{self._config.redis.key_prefix}quota")
+        if self._redis is not None and self._config.pacing.storage == "redis":
+            await check_counter(self._redis, self._config.redis.key_prefix)
 
     async def aclose(self) -> None:
         """Close the store, after the lanes that use it."""

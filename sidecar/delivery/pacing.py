@@ -211,7 +211,11 @@ class Pacer:
         """Refuse a call that would have to wait, and must not or cannot."""
         if self._is_closed:
             raise ShuttingDown("the sidecar is stopping and had not started this call")
-        if wait_s >= call.deadline.remaining_s():
+        remaining_s = call.deadline.remaining_s()
+        if wait_s == 0 and remaining_s <= 0:
+            # There is room, but not its turn: those before it wait for more. No time of the quota can be named.
+            raise DeadlineExceeded("the deadline came before it was the call's turn at the quota", sent=Sent.NO)
+        if wait_s >= remaining_s:
             raise QuotaExceeded(
                 "nothing was sent: the app's quota at the vendor is spent",
                 subject=f"app:{self._app}",

@@ -19,4 +19,15 @@ async def stop_within(limit_s: float, what: str, step: Coroutine[Any, Any, None]
         task.result()
         return
     _log.warning("stop goes on without waiting for a listener", extra={"key": what, "limit_s": limit_s})
+    leave(task, what)
     task.cancel()
+
+
+def leave(task: asyncio.Future[Any], what: str) -> None:
+    """Log how a step fails that nobody waits for any more; `what` names the step."""
+
+    def look(done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.warning("a step of the stop failed", extra={"step": what, "error": type(error).__name__})
+
+    task.add_done_callback(look)

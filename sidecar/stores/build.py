@@ -6,7 +6,7 @@ from sidecar.config import Config, ConfigError, IdempotencyConfig
 from sidecar.stores.memory import MemoryStore
 from sidecar.stores.quota import QuotaCounter
 from sidecar.stores.quota_memory import MemoryCounter
-from sidecar.stores.store import Store, StoreFailure
+from sidecar.stores.store import Store
 from sidecar.transport.resolve import Resolver
 
 if TYPE_CHECKING:
@@ -32,17 +32,14 @@ def build_redis_of(config: Config, resolver: Resolver | None = None) -> "Redis |
     return build_redis(config.redis, resolver)
 
 
-async def check_redis(redis: "Redis", key_prefix: str) -> None:
-    """Check a Redis that holds no request ids; one that is out of reach is only warned of.
+async def check_counter(redis: "Redis", key_prefix: str) -> None:
+    """Check that a Redis can count quotas; one that is out of reach is only warned of.
 
     Raises `ConfigError` for what will not heal itself.
     """
-    from sidecar.stores.redis_check import check_server, refuse_what_cannot_heal  # noqa: PLC0415  # an extra
+    from sidecar.stores.quota_redis import RedisCounter  # noqa: PLC0415  # an extra
 
-    try:
-        await check_server(redis, key_prefix)
-    except StoreFailure as failure:
-        refuse_what_cannot_heal(failure)
+    await RedisCounter(redis, key_prefix).check()
 
 
 def build_store(idempotency: IdempotencyConfig, redis: "Redis | None", key_prefix: str, apps: int = 1) -> Store:

@@ -7,13 +7,15 @@ A clock of Redis that is set back leaves entries in the future. They are counted
 than a window for them. One that is set ahead forgets entries early.
 """
 
+import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from sidecar.config import ConfigError
 from sidecar.stores.quota import MICROSECONDS, Charge, Room
+from sidecar.stores.redis_check import check_server, refuse_what_cannot_heal
 from sidecar.stores.redis_client import drop_if_demoted
 from sidecar.stores.redis_failure import read_failure
 from sidecar.stores.store import StoreFailure
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 # KEYS: a list for each charge. ARGV: 1 to count, 0 to look; then for each charge amount, window, grain and cost; times
 # in microseconds. Returns for each charge the places that are left and the time until those of the charge are free.
-_ASK = """
+ASK = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -109,6 +111,24 @@ end
 return answer
 """
 
+# The two together run every command of the script above once. The first needs a key that is not there: what it runs
+# is allowed or not all the same, and leaves nothing.
+CHECK_NOTHING = """
+redis.call('TIME')
+redis.call('LINDEX', KEYS[1], 0)
+redis.call('LLEN', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], 1000)
+redis.call('LPOP', KEYS[1])
+redis.call('RPOP', KEYS[1])
+"""
+# RPUSH stands first: the first write of a script decides whether a Redis that is full refuses it.
+CHECK_ENTRY = """
+redis.call('RPUSH', KEYS[1], 'check')
+redis.call('PEXPIRE', KEYS[1], 1000)
+redis.call('LSET', KEYS[1], 0, 'check')
+redis.call('LPOP', KEYS[1])
+"""
+
 
 class RedisCounter:
     """One script, so one round trip, for all limits of a call."""
@@ -118,7 +138,20 @@ class RedisCounter:
     def __init__(self, redis: "Redis", key_prefix: str) -> None:
         self._redis = redis
         self._key_prefix = f"{key_prefix}counted:"
-        self._script = redis.register_script(_ASK)
+        self._script = redis.register_script(ASK)
+
+    async def check(self) -> None:
+        """Check that this user may run each command on the keys of the counter; leaves nothing for long.
+
+        Raises `ConfigError` for what will not heal itself, and warns of what may.
+        """
+        key = f"{self._key_prefix}check-{secrets.token_hex(8)}"
+        try:
+            await check_server(self._redis, self._key_prefix)
+            for script in (CHECK_NOTHING, CHECK_ENTRY):
+                await self._run(self._redis.register_script(script), [key], [])
+        except StoreFailure as failure:
+            refuse_what_cannot_heal(failure)
 
     async def look(self, charges: Sequence[Charge]) -> Sequence[Room]:
         """Return what the limits of the charges have left."""
@@ -132,10 +165,13 @@ class RedisCounter:
         values = [int(counts)]
         for charge in charges:
             values += [charge.limit.amount, charge.limit.window_us, charge.limit.grain_us, charge.cost]
+        found = await self._run(self._script, [self._key_prefix + charge.key for charge in charges], values)
+        return [Room(left, wait_us / MICROSECONDS) for left, wait_us in zip(found[::2], found[1::2], strict=True)]
+
+    async def _run(self, script: Any, keys: Sequence[str], values: Sequence[int]) -> Any:
         try:
-            found = await self._script(keys=[self._key_prefix + charge.key for charge in charges], args=values)
+            return await script(keys=keys, args=values)
         except (RedisError, OSError, ConfigError) as error:
             kind = read_failure(error).kind
             await drop_if_demoted(self._redis, kind)
             raise StoreFailure(kind) from error
-        return [Room(left, wait_us / MICROSECONDS) for left, wait_us in zip(found[::2], found[1::2], strict=True)]

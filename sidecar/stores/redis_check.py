@@ -16,8 +16,9 @@ from sidecar.stores.store import StoreFailure
 # What cannot heal itself, by the kind of the failure: key, and what is wrong.
 _REFUSALS = {
     "auth": "redis.password_file: Redis refuses the user or the password",
-    "no_permission": "redis.username: this Redis does not let the user do what is needed: INFO, SCRIPT LOAD, EVALSHA, "
-    "and on keys that begin with redis.key_prefix HMGET, HSET, HDEL, PEXPIRE, DEL and TIME within scripts",
+    "no_permission": "redis.username: this Redis does not let the user do what is needed: SCRIPT LOAD, EVALSHA, TIME, "
+    "and on keys that begin with redis.key_prefix PEXPIRE; for idempotency.store also INFO, HMGET, HSET, HDEL, DEL; "
+    "for pacing.storage also LINDEX, LLEN, LSET, RPUSH, LPOP, RPOP",
     "eviction_policy": "redis.url: this Redis may drop request ids by itself: set its maxmemory-policy to noeviction",
     "no_policy": "redis.url: the INFO of this Redis names no maxmemory_policy, so it may drop request ids by itself",
     "sentinel": "redis.url: this is a Redis Sentinel, which keeps no data: give the address of a Redis",

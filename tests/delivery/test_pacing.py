@@ -134,6 +134,20 @@ async def test_call_that_cannot_wait_is_told_exactly_how_long() -> None:
     assert world.slept == []
 
 
+async def test_deadline_that_comes_behind_others_while_there_is_room_is_said_to_be_the_deadline() -> None:
+    """It is not the quota that holds the call back, so no time of the quota can be told."""
+    world = World(BROADCAST)
+    world.counter.waits["all+tag"] = 12.5
+    before = asyncio.create_task(world.wait("all"))
+    await turns()
+    world.counter.waits.clear()
+    with pytest.raises(DeadlineExceeded) as told:
+        await world.wait("all", remaining_s=0.0)
+    assert told.value.sent is Sent.NO
+    world.awake.set()
+    await before
+
+
 async def test_the_longest_of_several_quotas_counts_and_all_are_taken_at_once() -> None:
     world = World({"single": "100/second; 5000/day", "single+list": "1000/hour"})
     world.counter.waits = {"single": 0.5, "list+single": 30.0}

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from sidecar.config import Config, ConfigError, PacingConfig, RedisConfig
+from sidecar.config import Config, ConfigError, IdempotencyConfig, PacingConfig, RedisConfig
 from sidecar.delivery.build import Delivery
+from sidecar.stores import quota_redis
+from sidecar.stores.quota import Charge, Limit
+from sidecar.stores.quota_redis import RedisCounter
 from sidecar.stores.redis import RedisStore
 from sidecar.stores.redis_client import build_redis
 from sidecar.telemetry.metrics import Metrics
@@ -90,6 +93,81 @@ async def test_user_that_may_do_what_the_refusal_names_and_no_more_is_enough(tmp
         async with store_of(**config) as (store, _):
             await store.start()
             assert await store.reserve(bytes(16), owner="one", fingerprint=b"f", lease_s=10.0) is None
+
+
+async def start(stores: tuple[str, ...], **redis: Any) -> None:
+    """Start what uses Redis: `stores` are `request ids`, `quotas` or both."""
+    config = Config(
+        apps={},
+        idempotency=IdempotencyConfig(store="redis" if "request ids" in stores else "memory"),
+        pacing=PacingConfig(storage="redis" if "quotas" in stores else "memory"),
+        redis=RedisConfig(**{"timeout_s": 5.0, "key_prefix": PREFIX, **redis}),
+    )
+    delivery = Delivery(config, Metrics("test"))
+    try:
+        await delivery.start()
+    finally:
+        await delivery.aclose()
+
+
+@pytest.mark.parametrize("stores", [("quotas",), ("request ids", "quotas")], ids=" and ".join)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("~test:*", "+@all", "-@list"), ("~test:*", "+@all", "-lindex"), ("~test:*", "+@all", "-llen"),
+        ("~test:*", "+@all", "-lset"), ("~test:*", "+@all", "-rpush"), ("~test:*", "+@all", "-lpop"),
+        ("~test:*", "+@all", "-rpop"), ("~test:*", "+@all", "-pexpire"), ("~test:*", "+@all", "-time"),
+        ("~test:request:*", "~test:quota*", "+@all"), ("%R~test:counted:*", "~test:request:*", "+@all"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+async def test_user_that_may_not_count_quotas_refuses_to_start(
+    tmp_path: Path, rules: tuple[str, ...], stores: tuple[str, ...]
+) -> None:
+    with with_user(tmp_path, *rules) as config, pytest.raises(ConfigError) as refused:
+        await start(stores, **config)
+    said = str(refused.value)
+    assert said.startswith("redis.username: this Redis does not let the user do what is needed: ")
+    assert said.endswith("for pacing.storage also LINDEX, LLEN, LSET, RPUSH, LPOP, RPOP")
+
+
+async def test_user_that_may_do_what_the_refusal_names_for_quotas_can_count(tmp_path: Path) -> None:
+    needed = ("+script|load", "+evalsha", "+time", "+pexpire", "+lindex", "+llen", "+lset", "+rpush", "+lpop", "+rpop")
+    with with_user(tmp_path, "~test:*", "-@all", *needed) as config:
+        await start(("quotas",), **config)
+        async with store_of(**config) as (_, client):
+            counter = RedisCounter(client, PREFIX)
+            assert await counter.take([Charge("key", Limit(1, 60), 1)]) == 0
+            assert 0 < await counter.take([Charge("key", Limit(1, 60), 1)]) <= 60
+
+
+def test_check_of_the_counter_runs_every_command_of_its_script() -> None:
+    checked = commands_of(quota_redis.CHECK_NOTHING) | commands_of(quota_redis.CHECK_ENTRY)
+    assert checked == commands_of(quota_redis.ASK)
+    assert "LINDEX" in checked
+
+
+def commands_of(script: str) -> set[str]:
+    return set(re.findall(r"redis\.call\('(\w+)'", script))
+
+
+async def test_check_of_the_counter_leaves_nothing(redis: RedisServer) -> None:
+    async with store_of(url=redis.url) as (_, client):
+        await client.flushall()
+        await start(("quotas",), url=redis.url)
+        assert await client.keys("*") == []
+
+
+async def test_redis_that_cannot_count_for_now_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with redis_server(tmp_path) as server, caplog.at_level(logging.WARNING):
+        async with store_of(url=server.url) as (_, client):
+            await client.config_set("maxmemory", "1")
+            await start(("quotas",), url=server.url)
+            await client.config_set("maxmemory", "0")
+            await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+            await start(("quotas",), url=server.url)
+    await start(("quotas",), url=server.url)
+    assert [record.kind for record in caplog.records] == ["full", "read_only", "connection"]
 
 
 @contextmanager

@@ -213,7 +213,7 @@ class Pacer:
             raise ShuttingDown("the sidecar is stopping and had not started this call")
         remaining_s = call.deadline.remaining_s()
         if wait_s == 0 and remaining_s <= 0:
-            # There is room, but not its turn: those before it wait for more. No time of the quota can be named.
+            # There is room, but others are before it: no time of the quota can be named.
             raise DeadlineExceeded("the deadline came before it was the call's turn at the quota", sent=Sent.NO)
         if wait_s >= remaining_s:
             raise QuotaExceeded(

@@ -1,6 +1,6 @@
 """Request ids in an SQLite file: they survive the process, `kill -9` included, and are shared by those on the file.
 
-One thread does all of it, one step a transaction. With `synchronous=NORMAL` a step is safe from the death of the
+One thread makes all steps, each a transaction. With `synchronous=NORMAL` a step is safe from the death of the
 process; the last ones may be lost with the machine's power.
 """
 
@@ -17,7 +17,7 @@ from typing import TypeVar
 from sidecar.config import ConfigError
 from sidecar.stores.sqlite_clock import CLOCK_KEY, FileClock
 from sidecar.stores.sqlite_file import OpenFile
-from sidecar.stores.sqlite_share import ROW_BYTES, Shares
+from sidecar.stores.sqlite_share import ROW_BYTES, Shares, in_own_thread
 from sidecar.stores.store import Record, State, StoreFailure, StoreFull
 
 KEY = "idempotency.sqlite_file"
@@ -65,13 +65,18 @@ class SqliteStore:
         max_bytes: int,
         max_app_bytes: int | None = None,
         clock: FileClock | None = None,
+        count_in: Callable[[Callable[[], None]], None] = in_own_thread,
     ) -> None:
-        """Bound all records, and those of one app; without `max_app_bytes`, an app may have all the room."""
+        """Bound all records, and those of one app; without `max_app_bytes`, an app may have all the room.
+
+        `count_in` makes a count of each app's records, or has it made.
+        """
         self._path = path
         self._window_s = window_s
         self._max_bytes = max_bytes
         self._clock = clock or FileClock()
-        self._shares = Shares(max_bytes if max_app_bytes is None else max_app_bytes, self._clock.uptime_s)
+        max_app_bytes = max_bytes if max_app_bytes is None else max_app_bytes
+        self._shares = Shares(path, max_app_bytes, self._clock.uptime_s, count_in)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="request-ids")
         self._connection: sqlite3.Connection | None = None
         self._file: OpenFile | None = None
@@ -195,6 +200,7 @@ class SqliteStore:
         self._connection, self._file = connection, file
 
     def _close(self) -> None:
+        self._shares.close()
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -230,7 +236,8 @@ class SqliteStore:
             first = "SELECT min(window_until) FROM requests WHERE key != ?"
             (first_until,) = connection.execute(first, (CLOCK_KEY,)).fetchone()
             return StoreFull(SETTING, max(0.0, (first_until or now) - now))
-        return self._shares.refusal(connection, owner, _used_bytes(connection), now)
+        assert self._file is not None  # noqa: S101  # for the types
+        return self._shares.refusal(self._file, owner, _used_bytes(connection), now)
 
     def _make_room(self, connection: sqlite3.Connection, now: float) -> bool:
         for _ in range(_FORGET_TRIES):

@@ -123,7 +123,7 @@ class Shares:
         self._count_again_at = ended_at + max(COUNT_INTERVAL_S, _COUNT_STRETCH * (ended_at - started_at))
 
     def _failed(self, error: Exception) -> None:
-        _log.warning("request ids could not be counted by app, the last count goes on to be used: %s", error)
+        _log.warning("request ids were not counted, the last count is used", extra={"kind": type(error).__name__})
 
 
 class _Count:

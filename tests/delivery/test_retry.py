@@ -58,7 +58,8 @@ NEVER_REPEATED: list[PushError] = [
 
 def test_every_kind_of_error_is_in_the_table() -> None:
     kinds = {type(error) for error in [*NEVER_REPEATED, NOT_SENT, BUSY]}
-    assert kinds == set(PushError.__subclasses__())
+    # Other tests have kinds of their own.
+    assert kinds == {kind for kind in PushError.__subclasses__() if kind.__module__ == PushError.__module__}
 
 
 def next_wait_s(

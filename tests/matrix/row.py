@@ -65,7 +65,7 @@ AUDIENCES: dict[str, dict[str, Any]] = {
     "account without device": {"account": {"account": "account-without-device"}},
     "half-known tokens": {"token_list": {"tokens": ["sim-1", "nobody"]}},
     "half-known accounts": {"account_list": {"accounts": ["nobody", "sim-1"]}},
-    "unknown tokens": {"token_list": {"tokens": ["nobody", "no one"]}},
+    "unknown tokens": {"token_list": {"tokens": ["nobody", "no-one"]}},
     "unknown accounts": {"account_list": {"accounts": ["nobody", "no one"]}},
     "ended task": {"token_list": {"tokens": ["sim-1"]}, "push_id": "42"},
 }

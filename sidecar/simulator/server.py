@@ -55,7 +55,6 @@ class Simulator:
         self.vendor = XgVendor(clock, quota)
         self._endpoint = Endpoint(self.vendor, self._journal, self._script, clock, body_timeout_s)
         self._body_timeout_s = body_timeout_s
-        self._admin = Admin(body_timeout_s)
         self._directory: Path | None = None
         self._listener: Listener | None = None
         self._server: CountingServer | None = None

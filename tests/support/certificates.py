@@ -91,6 +91,13 @@ class Authority:
         return Leaf(cert_file, key_file)
 
 
+def strict_context(ca_file: Path) -> ssl.SSLContext:
+    """Return a client's TLS context that checks as Python 3.13 and later do by default, on any Python."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def names_der(*names: tuple[int, bytes]) -> bytes:
     """Return alternative names, encoded: each by its tag (1 email, 2 DNS, 6 URI, 7 address) and its bytes."""
     return _der(0x30, b"".join(_der(0x80 | tag, name) for tag, name in names))

@@ -133,7 +133,12 @@ func certificates() (tls.Certificate, []byte, error) {
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &leafKey.PublicKey, caKey)
+	// The made certificate has a key identifier, which its template lacks; Python 3.13 wants to see it in the leaf.
+	made, err := x509.ParseCertificate(caDER)
+	if err != nil {
+		return tls.Certificate{}, nil, err
+	}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, made, &leafKey.PublicKey, caKey)
 	if err != nil {
 		return tls.Certificate{}, nil, err
 	}

@@ -89,6 +89,7 @@ VENDOR_PLACES = {
     "sidecar.providers.xg": "the vendor's provider",
     "sidecar.simulator": "the vendor's simulator",
     "sidecar.providers.common.redact": "protobuf's descriptors have a `message_type`",
+    "sidecar.providers.common.plain": "protobuf's descriptors have a `message_type`",
     "sidecar.cli.simulate": "its help shows what to ask of the simulator",
     "sidecar.cli.send_request": "a flag of its own is called `--message-type`",
 }

@@ -1,11 +1,11 @@
 """Checks a `PushRequest` against the contract, all rules at once. Pure; knows no configuration and no gRPC.
 
-The rules stand in the proto as `buf.validate` annotations, which protovalidate evaluates; those of the lists of targets
-are checked in `lists.py` in its place. Here are only those that need a parser: the texts of JSON objects, and the keys
-that they must not have.
+The rules stand in the proto as `buf.validate` annotations. What certainly breaks none of them is told by plain code
+(`common/plain.py`); anything else is protovalidate's, and of lists of targets `lists.py`'s in its place. Here are only
+the rules that need a parser: the texts of JSON objects, and the keys that they must not have.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pushsidecar.xg.v1.content_pb2 import CustomContent, IosCustom
 from pushsidecar.xg.v1.push_service_pb2 import PushRequest
 from sidecar.errors import Violation
+from sidecar.providers.common.plain import certainty
 from sidecar.providers.xg.bounds import Bounded, bounded
+from sidecar.providers.xg.expressions import EXPRESSIONS
 
 # S1, iOS messages: `aps` and `custom` have their own fields, `xg` is reserved by the vendor.
 RESERVED_EXTRA_KEYS = ("aps", "custom", "xg")
@@ -26,6 +28,16 @@ MAX_JSON_DEPTH = 100
 
 _TIMES = ("expire_time", "send_time")
 
+# Message -> its members that a parser checks, each with the keys that it must not have.
+_OBJECTS: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
+    "android_notification": [("custom_content", ())],
+    "android_message": [("custom_content", ())],
+    "ios_notification": [("custom", ()), ("extra", RESERVED_EXTRA_KEYS)],
+    "ios_silent": [("custom", ()), ("extra", RESERVED_EXTRA_KEYS)],
+}
+
+# Whether a request certainly breaks no rule of the proto. `test_certainty.py` compares it with protovalidate.
+is_certain = certainty(PushRequest.DESCRIPTOR, EXPRESSIONS)
 _validator = protovalidate.Validator()
 # Numbers with a fraction stay text: a check must not refuse what a double cannot hold.
 _decode = msgspec.json.Decoder(float_hook=str).decode
@@ -36,10 +48,22 @@ def violations(request: PushRequest) -> list[Violation]:
 
     Of what breaks more rules than an error can carry, only the first are told: `bounds.py` and `lists.py` say which.
     """
-    checked = bounded(request)
-    found = proto_violations(request) if checked is None else _merged(proto_violations(checked.rest), checked)
-    found.extend(_text_violations(request))
+    found = [] if is_certain(request) else _bounded_violations(request)
+    kind = request.WhichOneof("message")
+    if kind is not None:
+        message = getattr(request, kind)
+        for name, refused_keys in _OBJECTS[kind]:
+            content = getattr(message, name)
+            which = content.WhichOneof("content")
+            if which == "json" or (which is not None and refused_keys):
+                found.extend(_object_violations(content, f"{kind}.{name}", refused_keys))
     return found
+
+
+def _bounded_violations(request: PushRequest) -> list[Violation]:
+    """Return the broken rules of the proto, as many as are worth a look."""
+    checked = bounded(request)
+    return proto_violations(request) if checked is None else _merged(proto_violations(checked.rest), checked)
 
 
 def proto_violations(request: PushRequest) -> list[Violation]:
@@ -110,20 +134,8 @@ def _oneof_choices(message: Any) -> Iterator[tuple[str, list[str]]]:
 _ONEOF_CHOICES = dict(_oneof_choices(PushRequest.DESCRIPTOR))
 
 
-def _text_violations(request: PushRequest) -> Iterator[Violation]:
-    kind = request.WhichOneof("message")
-    if kind == "android_notification":
-        yield from _object_violations(request.android_notification.custom_content, f"{kind}.custom_content")
-    elif kind == "android_message":
-        yield from _object_violations(request.android_message.custom_content, f"{kind}.custom_content")
-    elif kind is not None:
-        message = request.ios_notification if kind == "ios_notification" else request.ios_silent
-        yield from _object_violations(message.custom, f"{kind}.custom")
-        yield from _object_violations(message.extra, f"{kind}.extra", refused_keys=RESERVED_EXTRA_KEYS)
-
-
 def _object_violations(
-    content: CustomContent | IosCustom, path: str, *, refused_keys: tuple[str, ...] = ()
+    content: CustomContent | IosCustom, path: str, refused_keys: Sequence[str]
 ) -> Iterator[Violation]:
     which = content.WhichOneof("content")
     keys: Iterable[str]

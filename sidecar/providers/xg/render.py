@@ -3,13 +3,13 @@
 Unset, zero and empty are left out, unless `docs/xg-mapping.md` says otherwise. Member order follows the proto.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pushsidecar.xg.v1.android_pb2 import Action, AndroidNotification
+from pushsidecar.xg.v1.android_pb2 import Action, AndroidMessage, AndroidNotification
 from pushsidecar.xg.v1.audience_pb2 import Account, TagAudience
 from pushsidecar.xg.v1.content_pb2 import AcceptTime, CustomContent, IosCustom, TimeOfDay
 from pushsidecar.xg.v1.ios_pb2 import IosAlert, IosNotification, IosSilent
@@ -28,7 +28,12 @@ ENVIRONMENTS = {1: "product", 2: "dev"}
 ACCOUNT_PUSH_TYPES = {1: 0, 2: 1}
 ICON_TYPES = {1: 0, 2: 1}
 
+# What stands in `message` itself; anything else of a notification in its `android`.
+_BESIDE_ANDROID = ("title", "content", "accept_time", "xg_media_resources")
+
 Json = dict[str, Any]
+# Returns what a value renders to; None for nothing.
+Render = Callable[[Any], Any]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,12 +53,14 @@ FORMS = {
 }
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Rendered:
+class Rendered(msgspec.Struct, frozen=True, gc=False):
     """A body ready to send. `message_bytes` is the size of its `message`."""
 
     body: bytes
     message_bytes: int
+
+    def __repr__(self) -> str:
+        return f"Rendered(message_bytes={self.message_bytes})"  # nothing of the push
 
 
 def render(request: PushRequest, *, default_environment: str = "product") -> Rendered:
@@ -84,9 +91,9 @@ def _audience(request: PushRequest) -> Json:
     if kind == "account":
         return _account(request.account)
     if kind == "token_list":
-        return _list("token_list", list(request.token_list.tokens), request.push_id)
+        return _list("token_list", request.token_list.tokens[:], request.push_id)
     if kind == "account_list":
-        return _list("account_list", list(request.account_list.accounts), request.push_id)
+        return _list("account_list", request.account_list.accounts[:], request.push_id)
     return {"audience_type": "all"}
 
 
@@ -111,17 +118,14 @@ def _list(kind: str, targets: list[str], push_id: str) -> Json:
 def _message(request: PushRequest) -> Json:
     kind = request.WhichOneof("message")
     if kind == "android_notification":
-        notification = request.android_notification
-        message: Json = {"title": notification.title, "content": notification.content}
-        _add_accept_time(message, list(notification.accept_time))
-        _add_nonzero(message, notification, "xg_media_resources")
-        _add_object(message, "android", _android(notification))
+        android = _members(request.android_notification)
+        message = {name: android.pop(name) for name in _BESIDE_ANDROID if name in android}
+        if android:
+            message["android"] = android
         return message
     if kind == "android_message":
-        data = request.android_message
-        message = {"title": data.title, "content": data.content}
-        _add_accept_time(message, list(data.accept_time))
-        if (custom := _content(data.custom_content)) is not None:
+        message = _members(request.android_message)
+        if (custom := message.pop("custom_content", None)) is not None:
             message["android"] = {"custom_content": custom}
         return message
     if kind == "ios_notification":
@@ -132,66 +136,51 @@ def _message(request: PushRequest) -> Json:
     return {"ios": _ios({"content-available": 1}, request.ios_silent)}
 
 
+def _members(part: AndroidNotification | AndroidMessage) -> Json:
+    """Return what is set, in the order of the proto."""
+    members = {}
+    for field, value in part.ListFields():
+        name, render_value = _ANDROID[field]
+        if render_value is None:
+            members[name] = value
+        elif (json := render_value(value)) is not None:
+            members[name] = json
+    return members
+
+
 def _add_nonzero(target: Json, source: Any, *names: str) -> None:
     for name in names:
         if value := getattr(source, name):
             target[name] = value
 
 
-def _add_object(target: Json, name: str, value: Json) -> None:
-    if value:
-        target[name] = value
-
-
-def _add_accept_time(message: Json, spans: list[AcceptTime]) -> None:
-    if spans:
-        message["accept_time"] = [{"start": _clock(span.start), "end": _clock(span.end)} for span in spans]
+def _spans(spans: Iterable[AcceptTime]) -> list[Json]:
+    return [{"start": _clock(span.start), "end": _clock(span.end)} for span in spans]
 
 
 def _clock(time: TimeOfDay) -> Json:
     return {"hour": f"{time.hours:02}", "min": f"{time.minutes:02}"}
 
 
-def _android(notification: AndroidNotification) -> Json:
-    android: Json = {}
-    _add_nonzero(android, notification, "n_id", "builder_id")
-    _add_flag(android, notification, "ring")
-    _add_nonzero(android, notification, "ring_raw")
-    for name in ("vibrate", "lights", "clearable"):
-        _add_flag(android, notification, name)
-    if notification.icon_type:
-        android["icon_type"] = ICON_TYPES[notification.icon_type]
-    _add_nonzero(android, notification, "icon_res")
-    if notification.HasField("style_id"):
-        android["style_id"] = notification.style_id
-    _add_nonzero(android, notification, "small_icon")
-    if notification.HasField("action"):
-        android["action"] = _action(notification.action)
-    if (custom := _content(notification.custom_content)) is not None:
-        android["custom_content"] = custom
-    return android
-
-
-def _add_flag(target: Json, source: Any, name: str) -> None:
-    if source.HasField(name):
-        target[name] = int(getattr(source, name))
-
-
 def _action(action: Action) -> Json:
     kind = action.WhichOneof("kind")
     if kind == "activity":
         body: Json = {"action_type": 1}
-        _add_nonzero(body, action.activity, "activity")
+        activity = action.activity
+        if activity.activity:
+            body["activity"] = activity.activity
         flags = {}
-        if action.activity.HasField("intent_flag"):
-            flags["if"] = action.activity.intent_flag
-        if action.activity.HasField("pending_intent_flag"):
-            flags["pf"] = action.activity.pending_intent_flag
-        _add_object(body, "aty_attr", flags)
+        if activity.HasField("intent_flag"):
+            flags["if"] = activity.intent_flag
+        if activity.HasField("pending_intent_flag"):
+            flags["pf"] = activity.pending_intent_flag
+        if flags:
+            body["aty_attr"] = flags
         return body
     if kind == "browser":
         browser: Json = {"url": action.browser.url}
-        _add_flag(browser, action.browser, "confirm")
+        if action.browser.HasField("confirm"):
+            browser["confirm"] = int(action.browser.confirm)
         return {"action_type": 2, "browser": browser}
     return {"action_type": 3, "intent": action.intent}
 
@@ -203,11 +192,29 @@ def _content(content: CustomContent | IosCustom) -> Any:
         return msgspec.Raw(content.json.encode())
     if kind == "fields":
         # A proto map has no order: sorted, so that equal requests have equal bodies.
-        return dict(sorted(content.fields.entries.items())) or None
+        entries = content.fields.entries
+        return {key: entries[key] for key in sorted(entries)} or None
     if kind == "text":
         return getattr(content, "text") or None  # noqa: B009  # only one of the two types has it
     return None
 
+
+_RENDERED: Mapping[str, Render] = {
+    "accept_time": _spans,
+    "ring": int,
+    "vibrate": int,
+    "lights": int,
+    "clearable": int,
+    "icon_type": ICON_TYPES.__getitem__,
+    "action": _action,
+    "custom_content": _content,
+}
+# The members of Android's messages: their names, and how those are rendered that are not sent as they are.
+_ANDROID = {
+    field: (field.name, _RENDERED.get(field.name))
+    for part in (AndroidNotification, AndroidMessage)
+    for field in part.DESCRIPTOR.fields
+}
 
 _ALERT_NAMES = {field.name: field.name.replace("_", "-") for field in IosAlert.DESCRIPTOR.fields}
 

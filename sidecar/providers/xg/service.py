@@ -145,8 +145,9 @@ class XgProvider:
                 raise UnknownApp("names no configured app")
             return app
         platform = _platform(request)
-        allowed = [app for app in self._apps.values() if call.may_use(app.name)]
-        fitting = [app for app in allowed if not platform or app.platform == platform]
+        fitting = [
+            app for app in self._apps.values() if (not platform or app.platform == platform) and call.may_use(app.name)
+        ]
         if len(fitting) == 1:
             return fitting[0]
         how_many = "several apps are" if fitting else "no app is"

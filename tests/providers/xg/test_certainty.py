@@ -33,19 +33,17 @@ class Seen:
     broken: set[tuple[str, str]] = field(default_factory=set)
 
     def look_at(self, request: PushRequest) -> None:
-        found = proto_violations(request)
         kind = request.WhichOneof("audience"), request.WhichOneof("message")
+        found = proto_violations(request)
+        is_refused = any(violation.rule not in SIDECAR_RULE_IDS for violation in violations(request))
         self.count += 1
-        if is_certain(request):
-            self.certain[kind] += 1
-            if found:
-                self.accepted_but_broken.append(request)
-        if found:
-            self.broken.update(map(rule_of, found))
-        else:
-            self.valid[kind] += 1
-            if any(violation.rule not in SIDECAR_RULE_IDS for violation in violations(request)):
-                self.valid_but_refused.append(request)
+        self.certain[kind] += is_certain(request)
+        self.valid[kind] += not found
+        self.broken.update(map(rule_of, found))
+        if found and (is_certain(request) or not is_refused):
+            self.accepted_but_broken.append(request)
+        if is_refused and not found:
+            self.valid_but_refused.append(request)
 
 
 def rule_of(violation: Violation) -> tuple[str, str]:

@@ -309,6 +309,17 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             description="Largest answer read, in bytes; a larger one is OUTCOME_UNKNOWN.",
         ),
     ] = 1024 * 1024
+    max_response_head_bytes: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=1024 * 1024,
+            description="Largest head of an answer that is read (status line, headers, interim answers), in bytes.",
+        ),
+    ] = 65_536
+    max_response_headers: Annotated[
+        int, Meta(ge=1000, le=100_000, description="Most headers of an answer that are read.")
+    ] = 1000
     retry: Annotated[RetryConfig, Meta(description="Retries.")] = RetryConfig()
     code_classes: Annotated[
         dict[int, str],

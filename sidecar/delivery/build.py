@@ -23,9 +23,12 @@ from sidecar.stores.build import build_counter, build_redis_of, build_store, che
 from sidecar.stores.store import StoreFailure
 from sidecar.target_hash import TargetHash
 from sidecar.telemetry.metrics import Metrics
-from sidecar.transport.client import Limits, VendorClient
-from sidecar.transport.pool import build_tls_context, build_transport
+from sidecar.transport.answer import AnswerLimits
+from sidecar.transport.client import Limits, PooledClient
+from sidecar.transport.connect import Connector, Proxy
+from sidecar.transport.pool import Pool
 from sidecar.transport.resolve import Resolver
+from sidecar.transport.tls import build_tls_context
 
 # A vendor call is over when its total limit is; so long its answer may then take to be recorded, in seconds.
 SETTLE_SLACK_S = 2.0
@@ -75,25 +78,7 @@ class Delivery:
 
         Raises `ConfigError` when the app's `ca_file` cannot be used.
         """
-        transport = build_transport(
-            max_connections=app.max_in_flight,
-            keepalive_idle_s=app.keepalive_idle_s,
-            tls=tls_context(name, app),
-            resolver=self._resolver,
-            lookup_timeout_s=app.connect_timeout_s,
-            proxy=app.proxy,
-            on_waited=self._metrics.pool_wait.labels(name).observe,
-            on_connected=self._metrics.connect_duration.labels(name).observe,
-        )
-        self._metrics.connections.labels(name, "active").set_function(lambda: transport.active)
-        self._metrics.connections.labels(name, "idle").set_function(lambda: transport.idle)
-        limits = Limits(
-            connect_timeout_s=app.connect_timeout_s,
-            read_timeout_s=app.read_timeout_s,
-            total_timeout_s=app.total_timeout_s,
-            max_response_bytes=app.max_response_bytes,
-        )
-        client = VendorClient(transport, app.base_url.rstrip("/") + path, limits)
+        client = self._build_client(name, app, app.base_url.rstrip("/") + path)
         admission = Admission(
             max_in_flight=app.max_in_flight, max_queue=app.max_queue, retry_after_s=app.overload_retry_after_s
         )
@@ -139,6 +124,31 @@ class Delivery:
             budget=budget,
             metrics=self._metrics,
         )
+
+    def _build_client(self, name: str, app: AppConfig, url: str) -> PooledClient:
+        connector = Connector(
+            url,
+            tls=tls_context(name, app),
+            resolver=self._resolver,
+            lookup_timeout_s=app.connect_timeout_s,
+            proxy=None if app.proxy is None else Proxy.of(app.proxy),
+        )
+        limits = AnswerLimits(
+            max_head_bytes=app.max_response_head_bytes,
+            max_headers=app.max_response_headers,
+            max_body_bytes=app.max_response_bytes,
+        )
+        pool = Pool(
+            connector,
+            limits=limits,
+            max_connections=app.max_in_flight,
+            keepalive_idle_s=app.keepalive_idle_s,
+            on_waited=self._metrics.pool_wait.labels(name).observe,
+            on_connected=self._metrics.connect_duration.labels(name).observe,
+        )
+        self._metrics.connections.labels(name, "active").set_function(lambda: pool.active)
+        self._metrics.connections.labels(name, "idle").set_function(lambda: pool.idle)
+        return PooledClient(pool, url, Limits(app.connect_timeout_s, app.read_timeout_s, app.total_timeout_s))
 
     def build_pending_bytes(self, name: str, app: AppConfig) -> ByteBudget:
         """Build the budget of bytes of an app."""

@@ -4,6 +4,7 @@ It has the call's deadline, its trace, and what is to be done before the first v
 providers and delivery use it; nobody here knows gRPC.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
@@ -40,13 +41,15 @@ class Call:
     knows them. `caller` is who calls, empty where nobody is named in the configuration. `claim` is set while the call
     holds a request id. `attempts` counts the calls to the vendor so far, for a call that ends without an error of
     delivery's. `target_hash` is the keyed hash of its single target, empty unless the configuration asks for it.
-    `held_bytes` are counted for it until `release_bytes`; `is_detached`: a vendor call goes on without the caller, and
+    `commit_limit_s`: the wait for its early headers ends by itself within that. `held_bytes` are counted for it until
+    `release_bytes`; `is_detached`: a vendor call goes on without the caller, and
     releases them at its end.
     """
 
     __slots__ = (
         "_app_bytes", "_commit", "_process_bytes", "allowed_apps", "app", "attempts", "audience", "caller", "claim",
-        "deadline", "held_bytes", "is_detached", "provider", "replayed", "sent", "target_hash", "trace",
+        "commit_limit_s", "deadline", "held_bytes", "is_detached", "provider", "replayed", "sent", "target_hash",
+        "trace",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +59,7 @@ class Call:
         trace: CallTrace,
         commit: Callable[[], Awaitable[None]],
         process_bytes: ByteBudget,
+        commit_limit_s: float = math.inf,
     ) -> None:
         self.deadline = deadline
         self.trace = trace
@@ -71,6 +75,7 @@ class Call:
         self.attempts = 0
         self.target_hash = ""
         self._commit: Callable[[], Awaitable[None]] | None = commit
+        self.commit_limit_s = commit_limit_s
         self._process_bytes = process_bytes
         self._app_bytes: ByteBudget | None = None
         self.held_bytes = 0

@@ -7,8 +7,8 @@ the task. Two stops: attempts and time; and a budget, so that an outage is not m
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sidecar.delivery.causes import EARLY_HEADERS
 from sidecar.errors import NotSent, PushError, VendorBusy
-from sidecar.transport.client import EARLY_HEADERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,7 @@ class UnaryHandler:
                 is_requested=TRACE_KEY in metadata,
             ),
             commit=headers.send,
+            commit_limit_s=self._limits.early_headers_s,
             process_bytes=self._process_bytes,
         )
 

@@ -36,3 +36,4 @@ SPAN_REQUEST_ID_WAIT: Final = "request_id wait"
 SPAN_RETRY_BACKOFF: Final = "retry backoff"
 # Event of an attempt: from here on the push may have gone out.
 EVENT_BODY_SENT: Final = "request.body.sent"
+EVENT_HEADERS_RECEIVED: Final = "response.headers.received"

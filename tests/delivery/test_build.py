@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.config import AppConfig, BreakerConfig, Config, ConfigError
 from sidecar.delivery.build import Delivery
-from sidecar.delivery.lane import Outgoing
+from sidecar.delivery.outgoing import Outgoing
 from sidecar.errors import NotSent, OutcomeUnknown
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.reply import Reply

@@ -16,7 +16,8 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.claim import Keeper
 from sidecar.delivery.deadline import Deadline
 from sidecar.delivery.idempotency import Idempotency
-from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.delivery.lane import Lane
+from sidecar.delivery.outgoing import Outgoing
 from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.quota import read_quotas
 from sidecar.delivery.reservation import Gates
@@ -26,7 +27,8 @@ from sidecar.stores.memory import MemoryStore
 from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.stores.store import StoreFailure
 from sidecar.telemetry.metrics import Metrics
-from sidecar.transport.client import Limits, VendorClient
+from sidecar.transport.adapter import HttpxClient
+from sidecar.transport.client import Limits
 from sidecar.transport.reply import Reply
 from tests.soak.scale import TIME_LIMIT_S, scaled, seeded
 from tests.support.fake_vendor import APP, BUSY, SINGLE, Caller, ask
@@ -128,7 +130,7 @@ class Process:
         self.lane = Lane(
             app=APP,
             path="/push",
-            client=VendorClient(vendor, "https://vendor.example/push", Limits(0.5, 0.5, 0.8, 1000)),
+            client=HttpxClient(vendor, "https://vendor.example/push", Limits(0.5, 0.5, 0.8)),
             pacer=Pacer(
                 app=APP, gates=self.gates, counter=MemoryCounter(), max_waiting=100, max_pause_s=3600.0,
                 overload_retry_after_s=1.0, metrics=metrics,

@@ -13,7 +13,8 @@ from sidecar.delivery.breaker import Breaker
 from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.deadline import Deadline
-from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.delivery.lane import Lane
+from sidecar.delivery.outgoing import Outgoing
 from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.quota import Quota
 from sidecar.delivery.reservation import Gates
@@ -23,7 +24,8 @@ from sidecar.stores.quota import QuotaCounter
 from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import SpanRecorder, Tracers
-from sidecar.transport.client import Limits, VendorClient
+from sidecar.transport.adapter import HttpxClient
+from sidecar.transport.client import Limits
 from sidecar.transport.reply import Reply
 
 APP = "shop"
@@ -32,7 +34,7 @@ BUSY = b"busy"
 TOO_MANY = 429
 QUOTA_RETRY_AFTER_S = 7.0
 SINGLE = "single"
-LIMITS = Limits(connect_timeout_s=60, read_timeout_s=60, total_timeout_s=60, max_response_bytes=1000)
+LIMITS = Limits(connect_timeout_s=60, read_timeout_s=60, total_timeout_s=60)
 
 # What the transport does with a request: asks for the body or not, answers or raises.
 Step = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -179,7 +181,7 @@ class Bench:
         self.lane = Lane(
             app=APP,
             path="/push",
-            client=VendorClient(self.transport, "https://vendor.example/push", LIMITS),
+            client=HttpxClient(self.transport, "https://vendor.example/push", LIMITS),
             pacer=self.pacer,
             admission=self.admission,
             breaker=self.breaker,

@@ -1,17 +1,28 @@
 """The transport under test, as the delivery uses it, and what one call through it came to."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sidecar.transport.body import BodyStream
-from sidecar.transport.client import Limits, TransportFailure, VendorClient
-from sidecar.transport.notes import ConnectionNotes
-from sidecar.transport.pool import build_tls_context, build_transport
+from sidecar.delivery.attempt import Attempt, Route
+from sidecar.delivery.breaker import Breaker
+from sidecar.delivery.outgoing import Outgoing
+from sidecar.delivery.pacing import Pacer
+from sidecar.errors import NotSent, OutcomeUnknown
+from sidecar.stores.quota_memory import MemoryCounter
+from sidecar.telemetry import names
+from sidecar.telemetry.metrics import Metrics
+from sidecar.transport.answer import AnswerLimits
+from sidecar.transport.client import Limits, PooledClient
+from sidecar.transport.connect import Connector, Proxy
+from sidecar.transport.pool import Pool
 from sidecar.transport.reply import Reply
 from sidecar.transport.resolve import Resolver
+from sidecar.transport.tls import build_tls_context
+from tests.support.fake_vendor import Caller
 
 BODY = b'{"audience_type":"token"}'
 HEADERS = {
@@ -53,22 +64,38 @@ class RawClient:
         read_timeout_s: float = 30.0,
         total_timeout_s: float = 60.0,
         max_response_bytes: int = 100_000,
+        max_head_bytes: int = 65_536,
+        max_headers: int = 1000,
         resolver: Resolver | None = None,
     ) -> None:
         self.waits_s: list[float] = []
         self.connects_s: list[float] = []
-        self.transport = build_transport(
-            max_connections=max_connections,
-            keepalive_idle_s=keepalive_idle_s,
+        url = f"https://{host}:{port}{path}"
+        connector = Connector(
+            url,
             tls=build_tls_context(ca_file),
             resolver=resolver or Resolver(),
             lookup_timeout_s=connect_timeout_s,
-            proxy=proxy,
+            proxy=Proxy.of(proxy) if proxy else None,
+        )
+        self.pool = Pool(
+            connector,
+            limits=AnswerLimits(max_head_bytes, max_headers, max_response_bytes),
+            max_connections=max_connections,
+            keepalive_idle_s=keepalive_idle_s,
             on_waited=self.waits_s.append,
             on_connected=self.connects_s.append,
         )
-        limits = Limits(connect_timeout_s, read_timeout_s, total_timeout_s, max_response_bytes)
-        self._client = VendorClient(self.transport, f"https://{host}:{port}{path}", limits)
+        limits = Limits(connect_timeout_s, read_timeout_s, total_timeout_s)
+        metrics = Metrics("test")
+        pacer = Pacer(
+            app="raw", gates=(), counter=MemoryCounter(), max_waiting=0, max_pause_s=1.0, overload_retry_after_s=1.0,
+            metrics=metrics,
+        )  # fmt: skip
+        self._route = Route(
+            app="raw", path=path, client=PooledClient(self.pool, url, limits), pacer=pacer, metrics=metrics,
+            clock=time.perf_counter,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before the first push."""
@@ -76,7 +103,7 @@ class RawClient:
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._route.client.aclose()
 
     def start(
         self, before_first_byte: Callable[[], Awaitable[None]] = allow, body: bytes = BODY
@@ -85,11 +112,20 @@ class RawClient:
         return asyncio.create_task(self.push(before_first_byte, body))
 
     async def push(self, before_first_byte: Callable[[], Awaitable[None]] = allow, body: bytes = BODY) -> Result:
-        """Make one push."""
-        stream, notes = BodyStream(body, before_first_byte), ConnectionNotes()
+        """Make one push; to cancel it cuts it off, wherever it is."""
+        permit = Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0).admit()
+        call = Caller(before_first_byte).call()
+        outgoing = Outgoing(HEADERS, body, "single", is_repeatable_when_busy=False)
+        attempt = Attempt(self._route, call, outgoing, lambda reply, _: reply, number=1, permit=permit, hold=None)
+        exchange = attempt.exchange
         reply = cause = None
         try:
-            reply = await self._client.post(HEADERS, stream, len(body), notes, lambda _: None)
-        except TransportFailure as failure:
+            reply = await attempt.run()
+        except (NotSent, OutcomeUnknown) as failure:
             cause = failure.cause
-        return Result(reply, cause, stream.was_asked, notes.is_reused, tuple(name for name, _ in notes.events))
+        except asyncio.CancelledError:
+            attempt.cut()
+            raise
+        assert not attempt.is_detached
+        events = [name for name, _ in exchange.events] + [names.EVENT_HEADERS_RECEIVED] * bool(exchange.head_at_ns)
+        return Result(reply, cause, exchange.may_have_left, exchange.is_reused, tuple(events))

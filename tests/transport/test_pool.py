@@ -37,7 +37,7 @@ async def test_connections_are_counted_and_the_waits_for_them_told(tls: ssl.SSLC
         serving(script, tls) as server,
         RawClient(server.port, authority.ca_file, max_connections=1) as client,
     ):
-        pool = client.transport
+        pool = client.pool
         assert (pool.active, pool.idle) == (0, 0)
         first, second = client.start(), client.start()
         await until(lambda: len(server.requests) == 1)
@@ -54,7 +54,7 @@ async def test_connection_that_fails_is_told_of_as_none(authority: Authority) ->
     async with RawClient(free_port(), authority.ca_file) as client:
         assert (await client.push()).cause == "connect"
         assert client.connects_s == []
-        assert (client.transport.active, client.transport.idle) == (0, 0)
+        assert (client.pool.active, client.pool.idle) == (0, 0)
 
 
 async def test_idle_connection_is_closed_after_its_time(tls: ssl.SSLContext, authority: Authority) -> None:

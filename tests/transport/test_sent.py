@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.raw_client import BODY, RawClient, Result
+from tests.support.raw_client import RawClient, Result
 from tests.support.raw_server import OK, RawConnection, Script, hold, serve_forever, serving
+from tests.support.waiting import until
 
 Fault = Callable[[RawConnection], Awaitable[None]]
 
@@ -186,7 +187,8 @@ async def test_answer_before_the_hook_has_ended_is_not_believed(tls: ssl.SSLCont
 
     async def hook() -> None:
         asked.set()
-        await asyncio.Event().wait()
+        await answered.wait()
+        await until(lambda: client.pool.active == 0)
 
     async with serving(speaks_first, tls) as server, RawClient(server.port, authority.ca_file) as client:
         result = await client.push(hook)
@@ -205,7 +207,7 @@ async def test_connection_lost_while_the_hook_runs_is_not_sent(tls: ssl.SSLConte
 
     async def hook() -> None:
         asked.set()
-        await asyncio.Event().wait()
+        await until(lambda: client.pool.active == 0)
 
     async with serving(script, tls) as server, RawClient(server.port, authority.ca_file) as client:
         result = await client.push(hook)
@@ -223,11 +225,14 @@ async def test_failing_hook_is_not_sent(tls: ssl.SSLContext, authority: Authorit
     async def hook() -> None:
         raise RuntimeError("the caller is gone")
 
-    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file) as client:
-        result = await client.push(hook)
-        assert (result.cause, result.was_asked) == ("early_headers", False)
+    async with serving(script, tls) as server:
+        async with RawClient(server.port, authority.ca_file) as client:
+            result = await client.push(hook)
+            assert (result.cause, result.was_asked) == ("early_headers", False)
+            assert (client.pool.active, client.pool.idle) == (0, 1), "nothing was written: it is given back"
+            await server.wait_open(at_least=1)
         await server.wait_all_closed()
-        assert BODY not in b"".join(seen)
+    assert seen == [b""]
 
 
 async def test_hook_runs_only_once_a_connection_is_there(tls: ssl.SSLContext, authority: Authority) -> None:

@@ -7,7 +7,8 @@ from pushsidecar.xg.v1 import push_service_pb2 as pb
 from sidecar.delivery.byte_budget import ByteBudget
 from sidecar.delivery.call import Call
 from sidecar.delivery.idempotency import Idempotency, fingerprint
-from sidecar.delivery.lane import Lane, Outgoing
+from sidecar.delivery.lane import Lane
+from sidecar.delivery.outgoing import Outgoing
 from sidecar.errors import InvalidRequest, UnknownApp, Violation
 from sidecar.providers.provider import Method
 from sidecar.providers.xg.bounds import check_message_bound

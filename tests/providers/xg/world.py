@@ -24,7 +24,8 @@ from sidecar.stores.memory import MemoryStore
 from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import CallTrace
-from sidecar.transport.client import Limits, VendorClient
+from sidecar.transport.adapter import HttpxClient
+from sidecar.transport.client import Limits
 
 ACCEPTED = b'{"ret_code": 0, "push_id": "5"}'
 
@@ -94,7 +95,7 @@ def build_world(
         return Lane(
             app=name,
             path="/v3/push/app",
-            client=VendorClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2, 100_000)),
+            client=HttpxClient(vendors[name], f"https://{name}.test/v3/push/app", Limits(1, 1, 2)),
             pacer=Pacer(
                 app=name,
                 gates=(),

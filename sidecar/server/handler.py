@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import grpc
@@ -57,7 +57,7 @@ Admit = Callable[[Call, Context, str], None]
 
 
 class UnaryHandler:
-    """Serves `path` (`package.Service/Method`); its `handle` is what grpc.aio calls.
+    """Serves `path` (`package.Service/Method`); `handle`, as `handle_at` gives it, is what grpc.aio calls.
 
     `admit` names the caller of a call and may refuse it; None lets everybody in.
     """
@@ -87,15 +87,21 @@ class UnaryHandler:
         self._process_bytes = process_bytes
         self._admit = admit
 
+    def handle_at(self, listener: str) -> Callable[[bytes, Context], Awaitable[Message]]:
+        """Return what serves the calls that come through this listener."""
+        # grpc.aio inspects what it calls at every call, and takes longer over a partial.
+        return self.handle if self._admit is None else partial(self.handle, listener=listener)
+
     async def handle(self, request: bytes, context: Context, listener: str = "") -> Message:
         """Serve one call; `request` is the message as it came, `listener` the name of what it came through."""
         headers = EarlyHeaders(context, self._limits.early_headers_s)
         self._active += 1
+        self._activity.begin()
         try:
-            with self._activity.one_more():
-                outcome = await self._serve(request, context, listener, headers)
+            outcome = await self._serve(request, context, listener, headers)
         finally:
             headers.close()
+            self._activity.end()
             self._active -= 1
         if not isinstance(outcome, Refusal):
             # An attempt may have left them under way before the answer of another call was given again.
@@ -144,15 +150,18 @@ class UnaryHandler:
             raise InvalidRequest([broken]) from None
 
     def _start(self, context: Context, remaining_s: float | None, headers: EarlyHeaders) -> Call:
-        pairs = tuple(context.invocation_metadata() or ())
-        metadata = {key: value for key, value in pairs if isinstance(value, str)}
+        pairs = context.invocation_metadata() or ()
+        is_requested = has_parent = False
+        for key, value in pairs:
+            if key == TRACE_KEY:
+                is_requested = is_requested or isinstance(value, str)
+            elif key == "traceparent":
+                has_parent = True
         timeout_s = self._limits.default_timeout_s if remaining_s is None else remaining_s * _EXACT_SHARE
         return Call(
             deadline=Deadline(timeout_s, self._limits.deadline_margin_s),
             trace=self._tracers.start_call(
-                self._path,
-                trace_headers(pairs) if "traceparent" in metadata else NO_HEADERS,
-                is_requested=TRACE_KEY in metadata,
+                self._path, trace_headers(pairs) if has_parent else NO_HEADERS, is_requested=is_requested
             ),
             commit=headers.send,
             commit_limit_s=self._limits.early_headers_s,

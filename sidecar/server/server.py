@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import grpc
@@ -127,7 +126,7 @@ def _build_server(
     for service, methods in handlers.items():
         rpcs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             name: grpc.unary_unary_rpc_method_handler(
-                partial(handler.handle, listener=listener),
+                handler.handle_at(listener),
                 response_serializer=lambda message: message.SerializeToString(),
             )
             for name, handler in methods.items()

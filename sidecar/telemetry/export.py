@@ -20,6 +20,7 @@ from sidecar import __version__
 from sidecar.config import ConfigError
 from sidecar.telemetry import names
 from sidecar.telemetry.backlog import Backlog, Limits
+from sidecar.telemetry.sampling import CallSampler
 from sidecar.telemetry.tracing import SpanRecorder, Tracers
 
 SCOPE = "push-sidecar"
@@ -72,9 +73,14 @@ class TracePipeline:
         processors: list[SpanProcessor] = []
         tracer: Tracer = NoOpTracer()
         sampler: Sampler = ALWAYS_OFF
+        call_sampler: CallSampler | None = None
         if self._backlog is not None:
-            provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # sampler: OTEL_TRACES_SAMPLER
-            sampler = provider.sampler
+            # The SDK reads OTEL_TRACES_SAMPLER for a provider only.
+            sampler = TracerProvider(resource=resource, shutdown_on_exit=False).sampler
+            call_sampler = CallSampler(sampler)
+            provider = TracerProvider(
+                resource=resource, sampler=call_sampler, id_generator=call_sampler, shutdown_on_exit=False
+            )
             processors = [self._backlog]
             tracer = self._tracer(provider, processors)
         # Who asks for the trace of his own call gets it, sampled or not; only what is sampled goes to the collector.
@@ -84,7 +90,7 @@ class TracePipeline:
         if self._backlog is None:
             self.tracers = Tracers(tracer, tracer_on_request, recorder)
         else:
-            self.tracers = Tracers(tracer, tracer_on_request, recorder, self._backlog.admits_call)
+            self.tracers = Tracers(tracer, tracer_on_request, recorder, self._backlog.admits_call, call_sampler)
 
     def _tracer(self, provider: TracerProvider, processors: Iterable[SpanProcessor]) -> Tracer:
         for processor in processors:

@@ -1,8 +1,9 @@
 """Spans of a call: the server span, its waits, and one client span per vendor attempt.
 
-Which spans there are is decided here; who makes them exist (sampling, batching, export) is OpenTelemetry's SDK. A
-caller can ask for the trace of his own call (metadata `push-sidecar-trace`): that call is recorded whatever the sampler
-says, and its spans go back in the trailing metadata of the same name.
+Which spans there are is decided here; who makes them exist (sampling, batching, export) is OpenTelemetry's SDK. A call
+that the sampler drops has no span: it has the ids of one, for its log lines. A caller can ask for the trace of its own
+call (metadata `push-sidecar-trace`): that call is recorded whatever the sampler says, and its spans go back in the
+trailing metadata of the same name.
 """
 
 import json
@@ -16,18 +17,21 @@ from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from sidecar.telemetry import names
+from sidecar.telemetry.sampling import CallSampler
 
 # A trailer of its own beside the error's details; clients lose trailers of more than 8 KB. The last spans are left out.
 MAX_RECORDED_CHARS = 3000
 
 _propagator = TraceContextTextMapPropagator()
 _no_spans = NoOpTracer()
+_no_parent = Context()
 
 
 class Tracers:
     """The tracer that the configuration asks for, and the one for callers who ask themselves.
 
-    `admits_call`: whether the spans of a call could be kept until they are sent.
+    `admits_call`: whether the spans of a call could be kept until they are sent. `sampler`: the one of `tracer`; None
+    where `tracer` itself is to decide about each call.
     """
 
     def __init__(
@@ -36,8 +40,10 @@ class Tracers:
         on_request: Tracer,
         recorder: "SpanRecorder",
         admits_call: Callable[[], bool] = lambda: True,
+        sampler: CallSampler | None = None,
     ) -> None:
         self._tracer = tracer
+        self._sampler = sampler
         self._on_request = on_request
         self._recorder = recorder
         self._admits_call = admits_call
@@ -47,14 +53,14 @@ class Tracers:
 
         `headers`: those of W3C's Trace Context; empty where the call has no `traceparent`.
         """
-        parent = _propagator.extract(headers) if headers else Context()
+        parent = _propagator.extract(headers) if headers else _no_parent
+        attributes = {names.RPC_SYSTEM_NAME: "grpc", names.RPC_METHOD: method}
         tracer = self._on_request if is_requested else self._tracer if self._admits_call() else _no_spans
-        span = tracer.start_span(
-            method,
-            context=parent,
-            kind=SpanKind.SERVER,
-            attributes={names.RPC_SYSTEM_NAME: "grpc", names.RPC_METHOD: method},
-        )
+        if self._sampler is not None and tracer is self._tracer:
+            dropped = self._sampler.ids_if_dropped(method, parent, attributes)
+            if dropped is not None:
+                return DroppedTrace(*dropped)
+        span = tracer.start_span(method, context=parent, kind=SpanKind.SERVER, attributes=attributes)
         if is_requested:
             self._recorder.watch(span.get_span_context().span_id)
         return CallTrace(tracer, span, self._recorder if is_requested else None)
@@ -63,13 +69,12 @@ class Tracers:
 class CallTrace:
     """The spans of one call."""
 
-    __slots__ = ("_context", "_recorder", "_tracer", "span")
+    __slots__ = ("_recorder", "_tracer", "span")
 
     def __init__(self, tracer: Tracer, span: trace.Span, recorder: "SpanRecorder | None" = None) -> None:
         self._tracer = tracer
         self._recorder = recorder
         self.span = span
-        self._context = trace.set_span_in_context(span, Context())
 
     @property
     def is_recording(self) -> bool:
@@ -86,21 +91,19 @@ class CallTrace:
     def ids(self) -> dict[str, str]:
         """Trace and span id for a log line; empty when there is no trace."""
         context = self.span.get_span_context()
-        if not context.is_valid:
-            return {}
-        return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+        return _ids(context.trace_id, context.span_id) if context.is_valid else {}
 
     def add_wait(self, name: str, started_ns: int) -> None:
         """Record a wait that began at `started_ns` (nanoseconds since the epoch) and ends now."""
         if self.span.is_recording():
-            self._tracer.start_span(name, context=self._context, start_time=started_ns).end()
+            self._tracer.start_span(name, context=self._below, start_time=started_ns).end()
 
     def start_attempt(self, name: str, attributes: Mapping[str, str | int], *, resend_count: int) -> trace.Span:
         """Start the client span of a call to the vendor; `resend_count` is 0 for the first."""
         if not self.span.is_recording():
             # No sampler keeps a child alone, and to ask it for each costs as much as a span.
             return trace.INVALID_SPAN
-        span = self._tracer.start_span(name, context=self._context, kind=SpanKind.CLIENT, attributes=attributes)
+        span = self._tracer.start_span(name, context=self._below, kind=SpanKind.CLIENT, attributes=attributes)
         if resend_count:
             span.set_attribute(names.HTTP_REQUEST_RESEND_COUNT, resend_count)
         return span
@@ -122,6 +125,35 @@ class CallTrace:
         if self._recorder is None:
             return None
         return _as_json(self._recorder.take(self.span.get_span_context().span_id))
+
+    @property
+    def _below(self) -> Context:
+        return trace.set_span_in_context(self.span, _no_parent)
+
+
+class DroppedTrace(CallTrace):
+    """A call that no trace records: it has the ids that its log lines name, and no span."""
+
+    __slots__ = ("_span_id", "_trace_id")
+
+    def __init__(self, trace_id: int, span_id: int) -> None:
+        super().__init__(_no_spans, trace.INVALID_SPAN)
+        self._trace_id = trace_id
+        self._span_id = span_id
+
+    @property
+    def is_recording(self) -> bool:
+        """Nobody will see this."""
+        return False
+
+    @property
+    def exemplar(self) -> None:
+        """There is no trace that a metric could lead to."""
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Trace and span id for a log line."""
+        return _ids(self._trace_id, self._span_id)
 
 
 class SpanRecorder(SpanProcessor):
@@ -166,6 +198,10 @@ def end_attempt(
         if is_error:
             span.set_status(StatusCode.ERROR)
     span.end()
+
+
+def _ids(trace_id: int, span_id: int) -> dict[str, str]:
+    return {"trace_id": f"{trace_id:032x}", "span_id": f"{span_id:016x}"}
 
 
 def _as_json(spans: list[ReadableSpan]) -> str:

@@ -36,6 +36,24 @@ async def test_attempt_that_is_cut_short_leaves_them_under_way_and_its_caller_ge
         assert (failure.code, failure.reason, failure.sent) == (grpc.StatusCode.UNAVAILABLE, "NOT_SENT", "no")
 
 
+async def test_whoever_cancels_every_task_does_not_cut_them_short() -> None:
+    """As the end of a loop does: gRPC would lose memory, and take neither later headers nor the answer."""
+
+    async def attempts(request: StringValue, call: Call) -> StringValue:
+        before = asyncio.all_tasks()
+        first = asyncio.create_task(call.before_first_byte())
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        await asyncio.wait({first})
+        await call.before_first_byte()
+        return await echo(request, call)
+
+    async with serving(attempts) as served:
+        assert (await served.call()).value == "hello!"
+
+
 async def test_later_attempt_waits_for_those_of_the_first() -> None:
     async def attempts(request: StringValue, call: Call) -> StringValue:
         first = asyncio.create_task(call.before_first_byte())

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sidecar.simulator import Simulator
-from sidecar.transport.pool import build_tls_context
+from sidecar.transport.tls import build_tls_context
 from tests.support.certificates import Authority, strict_context
 
 

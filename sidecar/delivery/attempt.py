@@ -64,7 +64,6 @@ class Route:
             names.SERVER_ADDRESS: client.host,
             names.SERVER_PORT: client.port,
         }
-        self.loop = asyncio.get_running_loop()
         # To look a child up by its labels costs as much as to count with it.
         self.duration = cache(lambda status: metrics.vendor_duration.labels(app, _status_label(status)))
         self.running: set[Attempt[Any]] = set()
@@ -80,7 +79,7 @@ class Route:
         """Wait for the attempts whose callers have gone. To be cut short ends them: their outcome stays unknown."""
         try:
             if self.running:
-                self._is_over = self.loop.create_future()
+                self._is_over = asyncio.get_running_loop().create_future()
                 await self._is_over
         except asyncio.CancelledError:
             for attempt in tuple(self.running):
@@ -128,7 +127,7 @@ class Attempt(Generic[T]):
         Raises a `PushError` whose `sent` is a proof, `Withheld` when the call may not be sent now, or `CancelledError`
         when the caller hung up.
         """
-        route, exchange, loop = self._route, self.exchange, self._route.loop
+        route, exchange, loop = self._route, self.exchange, asyncio.get_running_loop()
         limits = route.client.limits
         self._span = self._call.trace.start_attempt(
             route.span_name, route.span_attributes, resend_count=self._number - 1
@@ -195,7 +194,7 @@ class Attempt(Generic[T]):
         if not client.take(exchange):
             outgoing = self._outgoing
             await client.connect(exchange, outgoing.headers, len(outgoing.body), within_s=until - now)
-            now = self._route.loop.time()
+            now = asyncio.get_running_loop().time()
         await self._prepare(until - now)
         # From here to the write nothing else runs: what is open now is open then.
         if cause := client.ended_by(exchange):

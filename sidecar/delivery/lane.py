@@ -31,7 +31,7 @@ R = TypeVar("R")
 
 
 class Lane:
-    """Delivers the calls of one app. Make it on the event loop that will use it."""
+    """Delivers the calls of one app."""
 
     def __init__(
         self,

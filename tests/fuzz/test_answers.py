@@ -66,7 +66,7 @@ def bodies(draw: st.DrawFn) -> bytes:
 @given(st.sampled_from([SINGLE, LIST]), STATUSES, bodies(), st.text(max_size=20))
 def test_any_answer_has_one_verdict(request_message: PushRequest, status: int, body: bytes, header: str) -> None:
     question = Question(request_message, "shop", {}, 60.0)
-    reply = Reply(status, {"retry-after": header}, body, 0.1)
+    reply = Reply(status, [(b"retry-after", header.encode("utf-8", "surrogatepass"))], body, 0.1)
     code = code_of(body)
     outcome = read_or_error(reply, question)
     if not isinstance(outcome, PushError):

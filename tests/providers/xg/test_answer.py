@@ -128,7 +128,7 @@ def test_both_ways_read_the_same() -> None:
     ways: Counter[bool] = Counter()
     for _ in range(ANSWERS):
         body, question = an_answer(rng), a_question(rng)
-        reply = Reply(rng.choice(STATUSES), {"retry-after": "7"}, body, 0.1)
+        reply = Reply(rng.choice(STATUSES), [(b"Retry-After", b"7")], body, 0.1)
         assert told(None, reply, question) == told(decode_by_member(body), reply, question), (body, question.audience)
         ways[decode_documented(body) is not None] += 1
     # Else nothing was compared.

@@ -45,7 +45,8 @@ def ask(
     code_classes: dict[int, CodeClass] | None = None,
 ) -> pb.PushResponse:
     question = Question(request_to(audience, targets), "shop", code_classes or {}, QUOTA_RETRY_AFTER_S)
-    return read(Reply(status, headers or {}, body), question)
+    pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return read(Reply(status, pairs, body), question)
 
 
 def verdict(body: bytes, **how: Any) -> Reason | str:

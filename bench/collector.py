@@ -19,7 +19,7 @@ from statistics import median
 from rich.console import Console
 
 from bench.ending import ending_in_words
-from bench.measure import Sample, Settings, load, measure
+from bench.measure import Sample, Settings, Work, load, measure
 from bench.programs import build_go_programs
 from bench.report import notes
 from bench.results import rows
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None) -> int:
             own.mkdir()
             served = stack.enter_context(sidecar(replace(at, folder=own), env))
             targets.append(Target(key, LABELS[key], partial(_running, served)))
-            load(at, served, replace(settings, seconds=WARM_UP_S), settings.in_flight[0])
+            load(at, served, replace(settings, seconds=WARM_UP_S), Work(1, settings.in_flight[0]))
         samples = measure(
             at,
             targets,

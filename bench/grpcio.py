@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None) -> int:
                 at,
                 targets,
                 settings,
-                lambda target, in_flight, number: status.update(
-                    f"round {number} of {settings.rounds}: {target.label}, {in_flight} in flight"
+                lambda target, work, number: status.update(
+                    f"round {number} of {settings.rounds}: {target.label}, in flight: {work}"
                 ),
             )
 
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None) -> int:
         table.add_column(head, justify="right")
     found = rows(samples)
     for level in settings.in_flight:
-        at_level = sorted((row for row in found if row.in_flight == level), key=lambda row: row.cpu_us_per_push)
+        at_level = sorted((row for row in found if row.work.in_flight == level), key=lambda row: row.cpu_us_per_push)
         for row in at_level:
             spread = "" if row.cpu_spread is None else f" ±{row.cpu_spread:.0%}"
             table.add_row(

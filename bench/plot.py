@@ -15,16 +15,17 @@ mpl.use("svg")
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "push-sidecar", "font.size": 9})
 
 
-def draw(found: Sequence[Row], file: Path) -> None:
-    """Write an SVG: CPU per push as bars, latency as a line from p50 to p99."""
-    levels = sorted({row.in_flight for row in found})
+def draw(rows: Sequence[Row], file: Path) -> None:
+    """Write an SVG: CPU per push as bars, latency as a line from p50 to p99; without lists, which are no such push."""
+    found = [row for row in rows if row.work.tokens == 1]
+    levels = sorted({row.work.in_flight for row in found})
     targets = sorted({row.target for row in found})
     height = 0.8 / len(targets)
     figure, (cpu, latency) = plt.subplots(1, 2, figsize=(11, 1.2 + 1.1 * len(levels)), sharey=True)
     for row in found:
-        y = levels.index(row.in_flight) + (targets.index(row.target) - (len(targets) - 1) / 2) * height
+        y = levels.index(row.work.in_flight) + (targets.index(row.target) - (len(targets) - 1) / 2) * height
         color = COLORS[row.target]
-        label = f"({row.target}) {TARGETS[row.target].label}" if row.in_flight == levels[0] else None
+        label = f"({row.target}) {TARGETS[row.target].label}" if row.work.in_flight == levels[0] else None
         cpu.barh(y, row.cpu_us_per_push, height * 0.9, color=color, label=label)
         cpu.annotate(
             f"{row.cpu_us_per_push:.0f}",

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.ending import ending_in_words
-from bench.measure import Settings, load
+from bench.measure import Settings, Work, load
 from bench.programs import BenchError, build_go_programs, run
 from bench.steps import native_steps, python_steps, shares
 from bench.targets import TARGETS, Served, site
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None) -> int:
         TARGETS[given.target].start(at) as served,
         messages.status("sampling"),
     ):
-        loading = pool.submit(load, at, served, settings, given.in_flight)
+        loading = pool.submit(load, at, served, settings, Work(1, given.in_flight))
         native, python = sample(served, given.seconds, Path(name))
         report = loading.result()
 
@@ -96,6 +96,7 @@ def main(argv: Sequence[str] | None) -> int:
     table.add_row(f"{sum(share < WORTH_NAMING for _, share in found)} steps below {WORTH_NAMING:.0%}", f"{small:.1%}")
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table)
+    console.print(str(at.python), highlight=False)
     console.print(
         f"{native.total()} samples of perf, {python.total()} of Python code by py-spy; {report['errors']} pushes failed"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from bench.interpreter import Interpreter
 from bench.measure import Sample, Settings
 from bench.programs import ROOT
 from bench.results import NOISE, Goal, Row
@@ -30,13 +31,14 @@ HEAD = (
     "RSS MiB",
     "failed",
 )
+TITLE = "One push: gRPC in, HTTPS out, rules on, 1 % of traces sampled, early headers"
 
 DISTRIBUTIONS = (
     "grpcio",
     "protobuf",
     "protovalidate",
     "httpx",
-    "httpx-aiohttp",
+    "httptools",
     "aiohttp",
     "uvloop",
     "msgspec",
@@ -44,7 +46,7 @@ DISTRIBUTIONS = (
 NAIVE_DISTRIBUTIONS = ("opentelemetry-instrumentation-grpc", "opentelemetry-instrumentation-httpx")
 
 
-def environment() -> dict[str, str]:
+def environment(python: Interpreter) -> dict[str, str]:
     """Everything that must be the same before two results may be compared."""
     go = subprocess.run(
         ["go", "list", "-m", "-f", "{{.Path}} {{.Version}}", "google.golang.org/grpc"],
@@ -54,15 +56,16 @@ def environment() -> dict[str, str]:
         check=True,
     )
     go_version = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True)
+    installed = {distribution.name.lower() for distribution in importlib.metadata.distributions()}
     names = (*DISTRIBUTIONS, "opentelemetry-sdk", *NAIVE_DISTRIBUTIONS)
     return {
         "cpus": str(os.cpu_count()),
         "cpu": _cpu_model(),
         "kernel": f"{platform.system()} {platform.release().split('-')[0]}",
-        "python": platform.python_version(),
+        "python": str(python).removeprefix("Python "),
         "go": go_version.stdout.strip().removeprefix("go"),
         "grpc-go": go.stdout.split()[-1].removeprefix("v"),
-        **{name: importlib.metadata.version(name) for name in names},
+        **{name: importlib.metadata.version(name) for name in names if name in installed},
     }
 
 
@@ -80,7 +83,7 @@ def cells(row: Row) -> tuple[str, ...]:
         return "" if value is None else f"{value:.2f}"
 
     return (
-        str(row.in_flight),
+        str(row.work),
         f"({row.target}) {TARGETS[row.target].label}",
         f"{row.pushes_per_s:,.0f}",
         f"{row.cpu_us_per_push:.0f}" + ("" if row.cpu_spread is None else f" ±{row.cpu_spread:.0%}"),
@@ -96,14 +99,14 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def table(found: Sequence[Row]) -> Table:
     """Make the table for the terminal."""
-    made = Table(title="One push: gRPC in, HTTPS out, 1 % of traces sampled, validation on")
+    made = Table(title=TITLE)
     for name in HEAD:
         made.add_column(name, justify="left" if name == "server" else "right", no_wrap=name == "server")
-    level = None
+    work = None
     for row in found:
-        if level not in (None, row.in_flight):
+        if work not in (None, row.work):
             made.add_section()
-        level = row.in_flight
+        work = row.work
         made.add_row(*cells(row))
     return made
 
@@ -119,12 +122,17 @@ def notes(samples: Sequence[Sample]) -> list[str]:
 
 
 def write(
-    folder: Path, settings: Settings, samples: Sequence[Sample], found: Sequence[Row], reached: Sequence[Goal]
+    folder: Path,
+    python: Interpreter,
+    settings: Settings,
+    samples: Sequence[Sample],
+    found: Sequence[Row],
+    reached: Sequence[Goal],
 ) -> list[Path]:
     """Write `latest.json`, `latest.md` and `latest.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
     made_at = datetime.now(UTC).replace(microsecond=0).isoformat()
-    versions = environment()
+    versions = environment(python)
     data = {
         "made_at": made_at,
         "environment": versions,
@@ -154,7 +162,7 @@ def _markdown(
     return [
         f"# Benchmark of {made_at}",
         "",
-        f"Medians of {settings.rounds} interleaved rounds, {settings.seconds:g} s a window. CPU is the user",
+        f"{TITLE}. Medians of {settings.rounds} interleaved rounds, {settings.seconds:g} s a window. CPU is the user",
         "and system time of the server's process, of (d) of the caller's own; ± is half of the way from the",
         "cheapest round to the dearest. x (b) and x (c): CPU per push, medians of the rounds' own ratios.",
         "",

@@ -4,12 +4,12 @@ Measuring belongs to `measure`.
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.interpreter import Interpreter, find_interpreter
 from bench.programs import ROOT, started
 
 APP_ID = "bench-app"  # the upstream accepts these two alone (bench/go/internal/xg)
@@ -19,10 +19,11 @@ APP = "bench"
 
 @dataclass(frozen=True)
 class Site:
-    """What all targets of a run share: the programs, a folder for its files, the upstream."""
+    """What all targets of a run share: programs, a folder for its files, the servers' Python, the upstream."""
 
     programs: Path
     folder: Path
+    python: Interpreter
     ca_file: Path
     upstream_url: str
     upstream_pid: int
@@ -55,6 +56,7 @@ class Target:
     key: str
     label: str
     start: Callable[[Site], AbstractContextManager[Served]] = field(repr=False)
+    takes_lists: bool = True
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def site(programs: Path, folder: Path) -> Iterator[Site]:
     command: list[str | Path] = [programs / "upstream", "--ca-file", ca_file]
     with started(command, log=folder / "upstream.log", ready_key="https") as upstream:
         ready = upstream.ready
-        yield Site(programs, folder, ca_file, ready["https"], upstream.pid, ready["otlp"])
+        yield Site(programs, folder, find_interpreter(), ca_file, ready["https"], upstream.pid, ready["otlp"])
 
 
 @contextmanager
@@ -86,8 +88,8 @@ def sidecar(at: Site, env: Mapping[str, str] | None = None) -> Iterator[Served]:
     }
     listeners = {name: {"listen": "127.0.0.1:0"} for name in ("server", "health", "admin")}
     config.write_text(json.dumps({**listeners, "apps": {APP: app}}))  # JSON is YAML
-    command: list[str | Path] = [sys.executable, "-m", "sidecar", "serve", "--config", config]
-    environment = {**at.tracing, **(env or {})}
+    command: list[str | Path] = [at.python.executable, "-m", "sidecar", "serve", "--config", config]
+    environment = at.python.environment({**at.tracing, **(env or {})})
     with started(command, log=at.folder / "sidecar.log", ready_key="grpc", env=environment) as server:
         yield _through_grpc(at, server.ready["grpc"], server.pid)
 
@@ -97,14 +99,14 @@ def naive(at: Site) -> Iterator[Served]:
     """Serve `bench/naive/server.py`."""
     script = ROOT / "bench" / "naive" / "server.py"
     command: list[str | Path] = [
-        sys.executable,
+        at.python.executable,
         script,
         "--base-url",
         at.upstream_url,
         "--ca-file",
         at.ca_file,
     ]
-    env = {**at.tracing, "APP_ID": APP_ID, "SECRET_KEY": SECRET_KEY}
+    env = at.python.environment({**at.tracing, "APP_ID": APP_ID, "SECRET_KEY": SECRET_KEY})
     with started(command, log=at.folder / "naive.log", ready_key="grpc", env=env) as server:
         yield _through_grpc(at, server.ready["grpc"], server.pid)
 
@@ -138,8 +140,8 @@ TARGETS = {
     target.key: target
     for target in (
         Target("a", "push-sidecar", sidecar),
-        Target("b", "naive Python sidecar", naive),
+        Target("b", "naive Python sidecar", naive, takes_lists=False),
         Target("c", "minimal Go sidecar", go_sidecar),
-        Target("d", "Go, no sidecar", direct),
+        Target("d", "Go, no sidecar", direct, takes_lists=False),
     )
 }

@@ -1,5 +1,6 @@
 """Fixtures for tests of the whole: a simulated vendor, and sidecars before it."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -7,9 +8,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.config import Config
-from sidecar.simulator import Simulator
-from tests.support.running import Running, build_config, running_sidecar
+from sidecar.cli.event_engine import leave_event_engine
+
+# Before gRPC is imported: sidecars in this process have the poller that `serve` takes.
+leave_event_engine(os.environ)
+
+from sidecar.config import Config  # noqa: E402
+from sidecar.simulator import Simulator  # noqa: E402
+from tests.support.running import Running, build_config, running_sidecar  # noqa: E402
 
 Configure = Callable[..., Config]
 StartSidecar = Callable[..., Awaitable[Running]]

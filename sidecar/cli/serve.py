@@ -51,8 +51,12 @@ def run(args: argparse.Namespace) -> int:
     return_large_blocks()
     # gRPC's C core would write lines of its own between ours, what a peer says included.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import uvloop  # noqa: PLC0415  # only this verb needs it, and the next
+
+    from sidecar.cli.event_engine import leave_event_engine  # noqa: PLC0415
+
+    leave_event_engine(os.environ)
     raise_limit()
-    import uvloop  # noqa: PLC0415  # only this verb needs it
 
     try:
         check_span_limits(os.environ)

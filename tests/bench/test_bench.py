@@ -2,12 +2,16 @@
 
 import json
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.programs import build_go_programs
+from bench.targets import site
 from tests.support.toolchains import find_tool
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +38,9 @@ def test_quick_run_measures_all_four_and_every_push_is_accepted(tmp_path: Path) 
 
     assert ran.returncode == 0, ran.stderr
     results = json.loads((tmp_path / "latest.json").read_text())
-    measured = {(row["target"], row["in_flight"]): row for row in results["rows"]}
-    assert set(measured) == {(target, level) for target in "abcd" for level in (1, 32)}
+    measured = {(row["target"], row["work"]["in_flight"], row["work"]["tokens"]): row for row in results["rows"]}
+    lists = {("a", 32, 1000), ("c", 32, 1000)}
+    assert set(measured) == {(target, level, 1) for target in "abcd" for level in (1, 32)} | lists
     for row in measured.values():
         assert row["pushes"] > 0
         assert row["errors"] == 0
@@ -43,7 +48,9 @@ def test_quick_run_measures_all_four_and_every_push_is_accepted(tmp_path: Path) 
     for label in ("push-sidecar", "naive Python sidecar", "minimal Go sidecar", "Go, no sidecar"):
         assert label in ran.stdout
         assert label in table
-    assert "CPU per push at 32 in flight, x (b)" in ran.stdout
+    for line in ("CPU per push at 32 in flight, x (c)", "CPU per list of 1,000 tokens, x (c)", "ran on Python 3."):
+        assert line in ran.stdout
+    assert f"python {results['environment']['python']}," in table
     assert (tmp_path / "latest.svg").read_text().rstrip().endswith("</svg>")
 
 
@@ -80,6 +87,15 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
         return ""
+
+
+def test_upstream_passes_the_strict_check_of_certificates(tmp_path: Path) -> None:
+    with site(build_go_programs(), tmp_path) as at:
+        context = ssl.create_default_context(cafile=at.ca_file)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        host, _, port = at.upstream_url.removeprefix("https://").partition(":")
+        with socket.create_connection((host, int(port))) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
+            assert tls.version() == "TLSv1.3"
 
 
 def test_go_parts_are_vetted_and_tested() -> None:

@@ -1,13 +1,13 @@
 """What the benchmark of a collector that is away makes of its samples."""
 
 from bench.collector import LABELS, ratios, table
-from bench.measure import Sample
+from bench.measure import Sample, Work
 
 
 def sample(target: str, number: int, cpu_us: float) -> Sample:
     return Sample(
         target=target,
-        in_flight=32,
+        work=Work(1, 32),
         round=number,
         pushes=100,
         pushes_per_s=1000,

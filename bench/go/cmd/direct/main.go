@@ -33,7 +33,7 @@ func main() {
 		if err != nil {
 			return err
 		}
-		response, err := xg.Read(answer)
+		response, err := xg.Read(answer, request)
 		if err == nil && response.GetPushId() != xg.PushID {
 			err = fmt.Errorf("not the upstream's answer: %s", answer)
 		}

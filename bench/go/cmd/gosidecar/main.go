@@ -1,6 +1,6 @@
 // Command gosidecar is the least that a sidecar in Go has to do for a push: decode, validate by the contract's own rules,
 // render, post over kept connections, read, answer. It has no telemetry, no admission, no retry, no error details and
-// one kind of push, so it is a floor to compare with and not a product.
+// knows only tokens and one message, so it is a floor to compare with and not a product.
 package main
 
 import (
@@ -41,7 +41,7 @@ func (s *service) Push(ctx context.Context, request *xgv1.PushRequest) (*xgv1.Pu
 	if err != nil {
 		return nil, status.Error(codes.Unknown, err.Error())
 	}
-	response, err := xg.Read(answer)
+	response, err := xg.Read(answer, request)
 	if err != nil {
 		return nil, status.Error(codes.Unknown, err.Error())
 	}

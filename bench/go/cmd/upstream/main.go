@@ -31,6 +31,9 @@ import (
 // A push in this many is read in full; of the others only the bytes are read, so that the upstream stays cheap.
 const checkEvery = 64
 
+// The vendor's own limit of a list.
+const maxTargets = 1000
+
 func main() {
 	caFile := flag.String("ca-file", "", "where to write the CA certificate (required)")
 	flag.Parse()
@@ -46,6 +49,10 @@ func main() {
 	}
 
 	var pushes, exports, exportedBytes atomic.Int64
+	answers := make([]string, maxTargets+1) // by the number of targets
+	for targets := 1; targets <= maxTargets; targets++ {
+		answers[targets] = xg.Answer(targets)
+	}
 	vendor := http.NewServeMux()
 	vendor.HandleFunc("POST "+xg.Path, func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
@@ -57,12 +64,16 @@ func main() {
 		if err == nil && pushes.Add(1)%checkEvery == 1 {
 			err = xg.CheckBody(body)
 		}
+		targets := xg.Targets(body)
+		if err == nil && targets > maxTargets {
+			err = fmt.Errorf("%d targets", targets)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, xg.Answer) // a client that is gone counts its own error
+		_, _ = io.WriteString(w, answers[targets]) // a client that is gone counts its own error
 	})
 	sink := http.NewServeMux()
 	sink.HandleFunc("POST /v1/traces", func(w http.ResponseWriter, r *http.Request) {
@@ -113,7 +124,9 @@ func certificates() (tls.Certificate, []byte, error) {
 	ca := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "push-sidecar benchmark CA"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		// A certificate must name its CA's key for the strict check that is Python's default from 3.13 on.
+		SubjectKeyId: []byte("push-sidecar benchmark"),
+		IsCA:         true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"},

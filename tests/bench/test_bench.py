@@ -2,16 +2,12 @@
 
 import json
 import signal
-import socket
-import ssl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from bench.programs import build_go_programs
-from bench.targets import site
 from tests.support.toolchains import find_tool
 
 ROOT = Path(__file__).parents[2]
@@ -87,15 +83,6 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
         return ""
-
-
-def test_upstream_passes_the_strict_check_of_certificates(tmp_path: Path) -> None:
-    with site(build_go_programs(), tmp_path) as at:
-        context = ssl.create_default_context(cafile=at.ca_file)
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        host, _, port = at.upstream_url.removeprefix("https://").partition(":")
-        with socket.create_connection((host, int(port))) as raw, context.wrap_socket(raw, server_hostname=host) as tls:
-            assert tls.version() == "TLSv1.3"
 
 
 def test_go_parts_are_vetted_and_tested() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sidecar.config import Config
 from sidecar.simulator import Simulator
@@ -13,6 +14,10 @@ from tests.support.running import Running, build_config, running_sidecar
 
 Configure = Callable[..., Config]
 StartSidecar = Callable[..., Awaitable[Running]]
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture

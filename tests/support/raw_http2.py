@@ -21,7 +21,7 @@ _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _MAX_LENGTH = 126  # of a text whose length is one byte
 
 
-async def raw_push(address: str, body: bytes, *metadata: tuple[bytes, bytes], timeout_s: float = 10) -> bytes:
+async def raw_push(address: str, body: bytes, *metadata: tuple[bytes, bytes], timeout_s: float = 30) -> bytes:
     """Make a push with `metadata`; returns what the server wrote until it ended the call."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -91,7 +91,7 @@ class RawPeer:
             while True:
                 await self.frame()
 
-    async def frame(self, kind: int | None = None, *, timeout_s: float = 10) -> Frame:
+    async def frame(self, kind: int | None = None, *, timeout_s: float = 30) -> Frame:
         """Read up to the next frame (of a kind); raises `EOFError` or `OSError` at the end of the connection."""
         async with asyncio.timeout(timeout_s):
             while True:

@@ -8,6 +8,10 @@ READY := $(VENV)/.ready
 # there already, or asked for beside it, they are what is installed.
 RUNTIME := $(if $(wildcard $(READY))$(filter-out run demo clean help image,$(MAKECMDGOALS)),$(READY),$(VENV)/.runtime)
 PY := $(BIN)/python
+PYTEST := $(PY) -m pytest
+WORKERS ?= 2
+# What needs the machine for itself: load, and counts of what a load was told.
+ALONE := tests/soak tests/interop/test_rollout.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test check lint type proto clients soak bench image clean lock
@@ -38,12 +42,13 @@ run: $(RUNTIME) ## serve with the embedded simulator: no account, no configurati
 demo: $(RUNTIME) ## one push of every audience and every message type, and where the time went
 	@$(PY) -m sidecar.cli.demo
 
-test: $(READY) ## run all tests
-	$(PY) -m pytest
+test: $(READY) ## run all tests: side by side what measures nothing, then the rest
+	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --max-worker-restart 0 $(addprefix --ignore ,$(ALONE))
+	$(PYTEST) $(ALONE)
 
 check: lint type proto $(READY) ## all that a change must pass: format, lint, types, contract, tests with branch coverage
 	$(PY) -m coverage erase
-	$(PY) -m coverage run -m pytest
+	$(MAKE) test PYTEST="$(PY) -m coverage run -m pytest"
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sidecar.cli.event_engine import leave_event_engine
 
@@ -19,6 +20,50 @@ from tests.support.running import Running, build_config, running_sidecar  # noqa
 
 Configure = Callable[..., Config]
 StartSidecar = Callable[..., Awaitable[Running]]
+
+STATED = "stated"
+# Tests that stay on one worker although they are in several files, by the start of their paths: those of the callers
+# build with Maven into the folder of its sources, those of the image share one build, those of deploy/ one Prometheus.
+GROUPS = {
+    "tests/interop/": "callers",
+    "tests/jaeger/": "callers",
+    "tests/test_clients.py": "callers",
+    "tests/image/": "image",
+    "tests/deploy/": "deploy",
+}
+
+# How long an example takes is the machine's affair.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.fixture
+def state(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Put a line into the summary of the run: what may differ from run to run, and is to be seen in each."""
+
+    def put(line: str) -> None:
+        request.node.user_properties.append((STATED, line))  # a worker's report takes them to the summary
+
+    return put
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was stated."""
+    reports = (report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind))
+    lines = [line for report in reports for name, line in report.user_properties if name == STATED]
+    if lines:
+        terminalreporter.section("what may differ from run to run", sep="-")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, since they share its fixtures, and those of a group."""
+    for item in items:
+        path = item.path.relative_to(item.config.rootpath).as_posix()
+        group = next((name for start, name in GROUPS.items() if path.startswith(start)), path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ async def run_everything(seen: Seen, push: Any, vendor: Simulator, directory: Pa
     await until(lambda: vendor.received > received)
     hung_up.cancel()
     received = vendor.received
-    narrow = push(note(token="fault-latency-0.3:zqtoken", app="narrow"), timeout=10, metadata=METADATA)
+    narrow = push(note(token="fault-latency-1:zqtoken", app="narrow"), timeout=10, metadata=METADATA)
     await until(lambda: vendor.received > received)
     await seen.failing(push(note(app="narrow"), timeout=10, metadata=METADATA))
     await narrow

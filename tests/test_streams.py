@@ -24,7 +24,7 @@ from tests.support.running import android, write_config
 # Of the smallest pipe: some lines fill it.
 PIPE_BYTES = 4096
 PUSHES = 60
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 30
 
 
 FREE_PORTS = {f"PUSH_SIDECAR_{name}__LISTEN": "127.0.0.1:0" for name in ("SERVER", "HEALTH", "ADMIN")}

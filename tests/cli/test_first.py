@@ -70,12 +70,12 @@ def test_second_stop_ends_a_process_whose_loop_hangs() -> None:
             # Equal signals that come together are one.
             process.send_signal(signal.SIGINT)
             time.sleep(0.01)
-        assert process.wait(1) in {128 + signal.SIGINT, 128 + signal.SIGTERM}
+        assert process.wait(10) in {128 + signal.SIGINT, 128 + signal.SIGTERM}
 
 
 def test_crash_that_nobody_reads_is_a_crash(full_pipe: int) -> None:
     with subprocess.Popen([sys.executable, "-c", CRASHING], cwd=ROOT, stderr=full_pipe) as process:
-        assert process.wait(20) == -signal.SIGABRT
+        assert process.wait(60) == -signal.SIGABRT
 
 
 def test_crash_says_where() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.deploy.scenario import Observed, observed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
     with observed(tmp_path_factory.mktemp("seen")) as run:
         yield run

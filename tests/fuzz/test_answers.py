@@ -18,7 +18,7 @@ from sidecar.errors import PushError, Sent
 from sidecar.providers.xg.read import Question, read
 from sidecar.simulator import Fault, Kind
 from sidecar.transport.reply import Reply
-from tests.soak.scale import scaled
+from tests.soak.scale import examples
 from tests.support.failures import Failure
 
 from .conftest import Stage
@@ -62,7 +62,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=scaled(10_000))
+@settings(max_examples=examples(10_000))
 @given(st.sampled_from([SINGLE, LIST]), STATUSES, bodies(), st.text(max_size=20))
 def test_any_answer_has_one_verdict(request_message: PushRequest, status: int, body: bytes, header: str) -> None:
     question = Question(request_message, "shop", {}, 60.0)
@@ -109,7 +109,7 @@ def code_of(body: bytes) -> int | None:
     return codes[0] if len(codes) == 1 and type(codes[0]) is int else None
 
 
-@settings(max_examples=scaled(1500))
+@settings(max_examples=examples(1500))
 @given(
     st.integers(200, 599),
     bodies(),

@@ -27,7 +27,7 @@ from sidecar.config import (
     load,
 )
 from sidecar.telemetry.span_limits import check_span_limits
-from tests.soak.scale import scaled
+from tests.soak.scale import examples
 from tests.support.certificates import Authority
 
 settings.load_profile("fuzz")  # conftest.py's
@@ -103,7 +103,7 @@ def take(file: Path, environment: dict[str, str]) -> None:
     assert SECRET not in "".join(problems)
 
 
-@settings(max_examples=scaled(2000))
+@settings(max_examples=examples(2000))
 @given(text=TEXTS)
 @example(text="\ufeff{}")
 def test_any_text_as_the_file(file: Path, text: str) -> None:
@@ -111,7 +111,7 @@ def test_any_text_as_the_file(file: Path, text: str) -> None:
     take(file, {})
 
 
-@settings(max_examples=scaled(2000))
+@settings(max_examples=examples(2000))
 @given(content=st.binary(max_size=60))
 def test_any_bytes_as_the_file(file: Path, content: bytes) -> None:
     file.write_bytes(content)
@@ -125,7 +125,7 @@ def nested(key: str, text: str) -> str:
     return "\n".join(lines) + " " + text
 
 
-@settings(max_examples=scaled(2000))
+@settings(max_examples=examples(2000))
 @given(key=st.sampled_from(KEYS), text=TEXTS)
 def test_any_text_as_the_value_of_any_key(file: Path, key: str, text: str) -> None:
     variables = {f"PUSH_SIDECAR_APPS__SHOP__{name.upper()}": value for name, value in base(file).items()}
@@ -134,7 +134,7 @@ def test_any_text_as_the_value_of_any_key(file: Path, key: str, text: str) -> No
     take(file, {name: value for name, value in variables.items() if name != variable_of(key)})
 
 
-@settings(max_examples=scaled(2000))
+@settings(max_examples=examples(2000))
 @given(name=st.sampled_from([*KEYS, *VARIABLES]), text=TEXTS)
 def test_any_text_as_the_value_of_any_variable(file: Path, name: str, text: str) -> None:
     file.write_text(msgspec.json.encode({"apps": {"shop": base(file)}}).decode())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pushsidecar.xg.v1 import AndroidNotification, CustomContent, PushRequest, PushResponse, StringMap, TokenList
 from tests.soak.resources import MIB, rss_bytes
-from tests.soak.scale import scaled
+from tests.soak.scale import examples, scaled
 from tests.support.failures import Failure
 
 from .conftest import Stage
@@ -51,7 +51,7 @@ def check(stage: Stage, request: bytes) -> None:
             assert stage.received > received
 
 
-@settings(max_examples=scaled(3000))
+@settings(max_examples=examples(3000))
 @given(st.binary(max_size=300))
 def test_random_bytes(stage: Stage, request_bytes: bytes) -> None:
     check(stage, request_bytes)
@@ -79,7 +79,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=scaled(10_000))
+@settings(max_examples=examples(10_000))
 @given(mutated())
 def test_mutated_requests(stage: Stage, request_bytes: bytes) -> None:
     check(stage, request_bytes)
@@ -134,7 +134,7 @@ def _value(field: FieldDescriptor) -> st.SearchStrategy:
     return NUMBERS
 
 
-@settings(max_examples=scaled(10_000))
+@settings(max_examples=examples(10_000))
 @given(messages(PushRequest))
 def test_any_request_by_the_contract(stage: Stage, request_message: PushRequest) -> None:
     check(stage, request_message.SerializeToString())

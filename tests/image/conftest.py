@@ -1,8 +1,8 @@
-"""The image, built once from the Dockerfile as it stands; its size goes into the summary of the run."""
+"""The image, built once from the Dockerfile as it stands."""
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 from tests.image.base import build_base
 from tests.support.buildah import ROOT, ImageConfig, Store, image_store
 
-SIZES = pytest.StashKey[list[str]]()
 BASE, IMAGE = "localhost/base", "localhost/push-sidecar"
 GIVEN = {
     "BASE": BASE,
@@ -59,7 +58,7 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="session")
-def built(request: pytest.FixtureRequest) -> Iterator[Built]:
+def built() -> Iterator[Built]:
     """Build it; skips where the tools for that are missing."""
     with image_store() as store:
         build_base(store, BASE)
@@ -70,27 +69,4 @@ def built(request: pytest.FixtureRequest) -> Iterator[Built]:
             ["chroot", root, "/opt/push-sidecar/bin/python", "-c", ENVIRONMENT_MARKERS],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
-        image = Built(store, config, root, base_root, json.loads(python.stdout))
-        _state_sizes(image, request.config.stash.setdefault(SIZES, []).append)
-        yield image
-
-
-def _state_sizes(image: Built, state: Callable[[str], None]) -> None:
-    byte_code = _megabytes(image.root / "usr/lib") - _megabytes(image.base_root / "usr/lib")
-    state(f"above the base: /opt/push-sidecar {_megabytes(image.home):.1f} MB, byte code {byte_code:.1f} MB")
-    largest = sorted(((_megabytes(path), path.name) for path in image.site_packages.iterdir()), reverse=True)[:6]
-    state("the largest: " + ", ".join(f"{name} {size:.1f} MB" for size, name in largest))
-
-
-def _megabytes(path: Path) -> float:
-    files = [path, *path.rglob("*")]
-    return sum(each.lstat().st_size for each in files if each.is_file() and not each.is_symlink()) / 1e6
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the sizes."""
-    lines = terminalreporter.config.stash.get(SIZES, [])
-    if lines:
-        terminalreporter.section("size of the image", sep="-")
-        for line in lines:
-            terminalreporter.write_line(line)
+        yield Built(store, config, root, base_root, json.loads(python.stdout))

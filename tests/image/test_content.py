@@ -4,7 +4,7 @@ import importlib.metadata
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,18 @@ def added(built: Built) -> dict[str, Path]:
     return {name: path for name, path in paths_of(built.root) if name not in base}
 
 
-def test_image_is_its_base_and_one_folder_and_byte_code(added: dict[str, Path]) -> None:
+def megabytes(path: Path) -> float:
+    files = [path, *path.rglob("*")]
+    return sum(each.lstat().st_size for each in files if each.is_file() and not each.is_symlink()) / 1e6
+
+
+def test_image_is_its_base_and_one_folder_and_byte_code(
+    built: Built, added: dict[str, Path], state: Callable[[str], None]
+) -> None:
+    byte_code = megabytes(built.root / "usr/lib") - megabytes(built.base_root / "usr/lib")
+    state(f"image above its base: /opt/push-sidecar {megabytes(built.home):.1f} MB, byte code {byte_code:.1f} MB")
+    largest = sorted(((megabytes(path), path.name) for path in built.site_packages.iterdir()), reverse=True)[:6]
+    state("the largest of it: " + ", ".join(f"{name} {size:.1f} MB" for size, name in largest))
     rest = {
         name for name, path in added.items() if not name.startswith("/opt/push-sidecar/") and not is_byte_code(path)
     }

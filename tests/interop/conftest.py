@@ -12,23 +12,6 @@ from tests.interop.languages import LANGUAGES, Programs, build
 from tests.support.running import FREE_PORT, write_config
 
 NOBODY_LISTENS = "https://127.0.0.1:9"
-STATED = pytest.StashKey[list[str]]()
-
-
-@pytest.fixture
-def state(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Put a line into the summary of the run: what may differ from run to run, and is to be seen in each."""
-    lines = request.config.stash.setdefault(STATED, [])
-    return lines.append
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was stated."""
-    lines = terminalreporter.config.stash.get(STATED, [])
-    if lines:
-        terminalreporter.section("what the callers of a rollout were told", sep="-")
-        for line in lines:
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ async def test_every_answer_of_a_rollout_is_true(
     for caller in callers:
         held, during, after = (caller.count(names, received) for names in (caller.held, caller.during, caller.after))
         state(
-            f"{listener} {caller.language}: in flight at SIGTERM {stated(held)}; "
+            f"rollout, {listener} {caller.language}: in flight at SIGTERM {stated(held)}; "
             f"beside them and through the change-over {stated(during)}; after it {stated(after)}"
         )
     for caller in callers:

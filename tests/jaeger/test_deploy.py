@@ -29,7 +29,7 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SHOPS = ("shop-retried", "shop", "shop-slow")  # the first meets a sidecar without a connection to the vendor
 END_OF_A_PUSH = re.compile("push_id|VENDOR_BUSY")
-WITHIN_S = 30
+WITHIN_S = 60
 
 
 def test_every_file_that_the_compose_file_names_is_there() -> None:

@@ -144,7 +144,7 @@ class Stage:
         Waits until there are so many: they may end after the answer.
         """
         with suppress(TimeoutError):
-            await until(lambda: len(self._spans(told, SpanKind.CLIENT)) >= attempts, timeout_s=3)
+            await until(lambda: len(self._spans(told, SpanKind.CLIENT)) >= attempts, timeout_s=10)
         (server,) = self._spans(told, SpanKind.SERVER)
         return _status(server), tuple(
             Attempt(_status(span), str((span.attributes or {}).get("error.type", "")))

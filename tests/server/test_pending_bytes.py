@@ -133,7 +133,7 @@ async def test_call_whose_caller_has_gone_holds_its_bytes_until_the_vendor_has_a
     if is_hang_up:
         await end(await hold(running, vendor, large(targets)))
     else:
-        assert (await running.fail(large(targets), timeout_s=0.5)).sent == "maybe"
+        assert (await running.fail(large(targets), timeout_s=1)).sent == "maybe"
     active = running.sidecar.metrics.registry.get_sample_value
     await until(lambda: active("rpc_server_active_calls", {"rpc_method": METHOD}) == 0)
     process, app = pending(running)

@@ -53,7 +53,7 @@ def parse(*flags):
 
 def stop(process, number):
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
 
@@ -108,7 +108,7 @@ def test_without_tls_no_configuration_is_advised_since_a_sidecar_would_refuse_it
 )
 def test_what_is_wrong_is_said_in_one_line(flags, said):
     process = start(*flags)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
     assert process.returncode in {1, 2}
     assert said in err.splitlines()[-1]
     assert "Traceback" not in err
@@ -118,7 +118,7 @@ def test_busy_port_is_said_in_one_line():
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
         process = start("--listen", f"127.0.0.1:{port}")
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.startswith(f"push-sidecar simulate: cannot run on 127.0.0.1 port {port}: ")
     assert err.count("\n") == 1

@@ -18,6 +18,11 @@ def scaled(full: float, *, least: int = 1) -> int:
     return max(least, round(full * SCALE))
 
 
+def examples(full: int) -> int:
+    """Return how many examples stand for `full` of the full run; those of the short one are always the same."""
+    return scaled(full if IS_FULL else full / 2)
+
+
 def scaled_s(full_s: float, *, least_s: float) -> float:
     """Return the duration that stands for `full_s` of the full run, in seconds."""
     return max(least_s, full_s * SCALE)

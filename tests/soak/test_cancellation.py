@@ -96,7 +96,7 @@ async def until_quiet(running: Running, tasks: set[asyncio.Task], files: int) ->
         )
 
     try:
-        await until(is_quiet, timeout_s=20)
+        await until(is_quiet, timeout_s=60)
     except TimeoutError:
         pytest.fail(
             f"left behind: in flight {gauge(running, 'push_sidecar_in_flight')}, "

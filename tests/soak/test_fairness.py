@@ -11,10 +11,11 @@ from tests.soak.load import push_at_rate, quantile, reasons_of
 from tests.soak.scale import scaled_s
 from tests.support.waiting import until
 
-RATE_PER_S = 100.0
+RATE_PER_S = 30.0
 DURATION_S = scaled_s(10, least_s=2)
-# The same app alone and beside the other, in one run on one machine: no slower but for the machine's own noise.
-FACTOR = 3.0
+# The same app alone and beside the other, in one run on one machine: no slower but for the machine's own noise. What
+# waited for the other would wait for a minute.
+FACTOR, NOISE_S = 3.0, 0.1
 PLACES, QUEUE = 8, 8
 
 
@@ -52,4 +53,4 @@ async def test_app_whose_vendor_hangs_does_not_delay_another(
     for share in (0.5, 0.95):
         before_s, with_s = (quantile((end.latency_s for end in ends), share) for ends in (alone, beside))
         print(f"quantile {share}: alone {before_s * 1000:.2f} ms, beside {with_s * 1000:.2f} ms")  # noqa: T201
-        assert with_s < FACTOR * before_s + 0.01
+        assert with_s < FACTOR * before_s + NOISE_S

@@ -1,8 +1,10 @@
 """Twice as many pushes as the vendor takes: those that are accepted keep their time, the others are told at once.
 
-The capacity is the vendor's: so many places at so many milliseconds each. So it does not depend on the machine.
+The capacity is the vendor's: so many places at so many milliseconds each. The load on it is what a tenth of a small
+machine bears, though callers, vendor and sidecar share that machine: so the vendor is the limit, and not the machine.
 """
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -16,8 +18,8 @@ from tests.soak.scale import scaled_s
 from tests.support.process import serve_process
 from tests.support.running import write_config
 
-PLACES, QUEUE = 16, 16
-LATENCY_S = 0.1
+PLACES, QUEUE = 8, 8
+LATENCY_S = 0.25
 CAPACITY_PER_S = PLACES / LATENCY_S
 DURATION_S = scaled_s(30, least_s=3)
 # Who is accepted waits at most for those before him in the queue, so (PLACES + QUEUE) / PLACES = 2 times the unloaded
@@ -39,12 +41,12 @@ async def test_accepted_calls_keep_their_time_and_the_rest_is_told_at_once(vendo
         address = (await process.wait_for("serving"))["grpc"]
         async with grpc.aio.insecure_channel(address, (("grpc.enable_retries", 0),)) as channel:
             stub = PushServiceStub(channel)
-            unloaded = await push_at_rate(stub, CAPACITY_PER_S / 4, scaled_s(5, least_s=1))
+            unloaded = await push_at_rate(stub, CAPACITY_PER_S / 4, scaled_s(5, least_s=2))
             assert reasons_of(unloaded) == {"OK/yes": len(unloaded)}
             samples: list[int] = []
             async with sampled_rss(process.pid, samples):
                 loaded = await push_at_rate(stub, 2 * CAPACITY_PER_S, DURATION_S)
-            afterwards = [await push(stub, new_token()) for _ in range(20)]
+            afterwards = await asyncio.gather(*(push(stub, new_token()) for _ in range(PLACES)))
 
     refused = [ending for ending in loaded if ending.reason == "OVERLOADED"]
     assert set(reasons_of(loaded)) == {"OK/yes", "OVERLOADED/no"}
@@ -60,6 +62,6 @@ async def test_accepted_calls_keep_their_time_and_the_rest_is_told_at_once(vendo
     assert loaded_p99_s < P99_FACTOR * unloaded_p99_s, figures
     assert refusal_s < REFUSAL_SHARE * quantile(accepted(loaded), 0.5), figures
     assert max(samples) - samples[0] < RSS_BYTES, figures
-    assert reasons_of(afterwards) == {"OK/yes": 20}
+    assert reasons_of(afterwards) == {"OK/yes": PLACES}
     assert quantile(accepted(afterwards), 0.5) < 2 * quantile(accepted(unloaded), 0.5), "it recovers at once"
     check_promises([*unloaded, *loaded, *afterwards], vendor.records)

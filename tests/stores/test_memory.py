@@ -1,5 +1,6 @@
 """The memory store: its bound, its windows, and what a record costs."""
 
+import gc
 import time
 import tracemalloc
 
@@ -79,11 +80,15 @@ async def test_many_windows_that_end_at_once_hold_nobody_up(clock: Clock) -> Non
         await store.reserve(key(number), owner="one", fingerprint=FINGERPRINT, lease_s=LEASE_S)
     clock.now += WINDOW_S
     longest_s = 0.0
-    for number in range(1000):
-        started_s = time.thread_time()
-        await fill(store, 100_000 + number)
-        longest_s = max(longest_s, time.thread_time() - started_s)
-    assert longest_s < 0.2, "it takes 0.00005 s, but for the garbage collector"
+    gc.disable()  # its pauses are no work of the store
+    try:
+        for number in range(1000):
+            started_s = time.thread_time()
+            await fill(store, 100_000 + number)
+            longest_s = max(longest_s, time.thread_time() - started_s)
+    finally:
+        gc.enable()
+    assert longest_s < 0.01, "it takes 0.00005 s, and all of them at once 0.05 s"
 
 
 async def test_answer_is_kept_although_there_is_no_room_for_it(clock: Clock) -> None:

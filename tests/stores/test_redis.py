@@ -329,15 +329,15 @@ def test_failure_has_a_kind_and_no_text(error: Exception, kind: str) -> None:
 
 async def test_redis_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        async with connected(server, timeout_s=0.05) as (store, client):
+        async with connected(server, timeout_s=0.3) as (store, client):
             await reserve(store)
-            await client.execute_command("CLIENT", "PAUSE", "300", "ALL")
+            await client.execute_command("CLIENT", "PAUSE", "20000", "ALL")
             assert await failure(store) == "timeout"
 
 
 async def test_step_that_failed_leaves_nothing_to_the_garbage_collector(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        async with connected(server, timeout_s=0.05) as (store, client):
+        async with connected(server, timeout_s=0.3) as (store, client):
             await reserve(store)
             await client.execute_command("CLIENT", "PAUSE", "20000", "ALL")
             with uncollected() as found:

@@ -16,8 +16,8 @@ import yaml
 from tests.support.redis_server import free_port
 from tests.support.tools import find_built
 
-START_TIMEOUT_S = 30
-TRACE_TIMEOUT_S = 20
+START_TIMEOUT_S = 60
+TRACE_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ from typing import Any
 # The environment of the tests must not reach the process: only what a Python program needs.
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG", "TMPDIR")
 ROOT = Path(__file__).parents[2]
+# Only a failing test waits so long: a process has what it needs to start or to end, though others share its machine.
+PATIENCE_S = 60
 
 
 class ServeProcess:
@@ -40,7 +42,7 @@ class ServeProcess:
             self._is_at_end = True
             self._changed.notify_all()
 
-    async def wait_for(self, event: str, timeout: float = 10) -> dict[str, Any]:  # noqa: ASYNC109  # of a test
+    async def wait_for(self, event: str, timeout: float = PATIENCE_S) -> dict[str, Any]:  # noqa: ASYNC109  # of a test
         """Wait for a log line and return it."""
 
         def found() -> dict[str, Any] | None:
@@ -59,7 +61,7 @@ class ServeProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def wait(self, timeout: float = 10) -> int:  # noqa: ASYNC109  # of a test
+    async def wait(self, timeout: float = PATIENCE_S) -> int:  # noqa: ASYNC109  # of a test
         """Wait for the end; returns the exit status."""
         async with asyncio.timeout(timeout):
             await self._reader
@@ -88,7 +90,7 @@ async def serve_process(
     running = ServeProcess(process)
     try:
         if is_ready:
-            await running.wait_for("serving", timeout=20)
+            await running.wait_for("serving")
         yield running
     finally:
         await running.stop()

@@ -21,12 +21,14 @@ _ACK, _END_STREAM, _END_HEADERS = 1, 1, 4
 _MAX_LENGTH = 126  # of a text whose length is one byte
 
 
-async def raw_push(address: str, body: bytes, *metadata: tuple[bytes, bytes], timeout_s: float = 10) -> bytes:
-    """Make a push with `metadata`; returns what the server wrote until it ended the call."""
+async def raw_push(
+    address: str, body: bytes, *metadata: tuple[bytes, bytes], path: bytes = PUSH, timeout_s: float = 30
+) -> bytes:
+    """Make a push, or the call of another `path`; returns what the server wrote until it ended the call."""
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _call(1, PUSH, metadata) + _message(1, body))
+        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _call(1, path, metadata) + _message(1, body))
         answer = b""
         async with asyncio.timeout(timeout_s):
             while b"grpc-status" not in answer:
@@ -91,7 +93,7 @@ class RawPeer:
             while True:
                 await self.frame()
 
-    async def frame(self, kind: int | None = None, *, timeout_s: float = 10) -> Frame:
+    async def frame(self, kind: int | None = None, *, timeout_s: float = 30) -> Frame:
         """Read up to the next frame (of a kind); raises `EOFError` or `OSError` at the end of the connection."""
         async with asyncio.timeout(timeout_s):
             while True:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.toolchains import find_tool
 
-START_TIMEOUT_S = 10
+START_TIMEOUT_S = 30
 
 
 class RedisServer:

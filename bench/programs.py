@@ -32,11 +32,10 @@ class Running:
 
 
 def build_go_programs() -> Path:
-    """Build everything under `bench/go` into the user's cache, and return the folder of the programs."""
+    """Build everything under `bench/go`, and return the folder of the programs: this checkout's own."""
     if shutil.which("go") is None:
         raise BenchError("The benchmark needs Go 1.26 or newer (https://go.dev/dl).")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "push-sidecar" / "bench"
+    folder = ROOT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     run(["go", "build", "-o", f"{folder}{os.sep}", "./cmd/..."], cwd=ROOT / "bench" / "go", within_s=BUILT_WITHIN_S)
     return folder

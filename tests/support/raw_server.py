@@ -58,6 +58,10 @@ class RawConnection:
         self._server.requests.append(request)
         return request
 
+    async def read_some(self, size: int) -> bytes:
+        """Read what is there, at most so many bytes."""
+        return await self._reader.read(size)
+
     async def read_eof(self) -> bytes:
         """Read until the peer closes; returns what came before. A reset is a close, too."""
         with contextlib.suppress(ConnectionError, ssl.SSLError):

@@ -68,7 +68,7 @@ ANSWERS = [
         {},
         True,
         id="space-after-the-chunks-length",
-    ),  # fmt: skip
+    ),
     pytest.param(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nRetry-After: 99\r\nX-T: 1\r\n\r\n",
         200,

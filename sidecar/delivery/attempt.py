@@ -206,6 +206,7 @@ class Attempt(Generic[T]):
         except Exception:  # noqa: BLE001  # whatever it is, a part of the request may have left
             _log.exception("bug while writing a request", extra={"app": self._route.app, **self._call.trace.ids})
             self.cut()
+            self.exchange.end(None, CANCELLED)
 
     async def _prepare(self, within_s: float) -> None:
         """Count the quota, step to *sending*, send the early headers.

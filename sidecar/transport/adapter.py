@@ -5,6 +5,7 @@ httpx the pool's connections, for calls that are no hot push. Either way the sam
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -82,18 +83,14 @@ class HttpxClient(VendorClient):
         exchange = gate.exchange
         try:
             response = await self._transport.handle_async_request(request)
-            if not exchange.is_written:
+            try:
+                reply = await _read(response, exchange) if exchange.is_written else None
+            finally:
+                await response.aclose()
+            if reply is None:
                 gate.end("unsolicited_answer")
-                return
-            assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # of an async transport
-            chunks = []
-            async for chunk in response.stream:
-                chunks.append(chunk)
-                if exchange.on_read is not None:
-                    exchange.on_read(len(chunk))
-            await response.aclose()
-            elapsed_s = asyncio.get_running_loop().time() - gate.opened_at
-            exchange.end(Reply(response.status_code, response.headers.raw, b"".join(chunks), elapsed_s))
+            else:
+                exchange.end(reply)
         except asyncio.CancelledError:
             gate.end("cancelled")
         except Exception as error:  # noqa: BLE001  # whatever it is, it is an end
@@ -102,6 +99,20 @@ class HttpxClient(VendorClient):
                 gate.end("read_timeout" if isinstance(error, httpx.ReadTimeout) else "connection_lost")
             else:
                 gate.end("connection_lost" if gate.asked.done() else cause_of(error, exchange))
+
+
+async def _read(response: httpx.Response, exchange: Exchange) -> Reply:
+    loop = asyncio.get_running_loop()
+    exchange.heard_at, exchange.head_at_ns = loop.time(), time.time_ns()
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101  # of an async transport
+    chunks = []
+    async for chunk in response.stream:
+        chunks.append(chunk)
+        exchange.heard_at = loop.time()
+        if exchange.on_read is not None:
+            exchange.on_read(len(chunk))
+    elapsed_s = time.perf_counter() - exchange.written_at
+    return Reply(response.status_code, response.headers.raw, b"".join(chunks), elapsed_s)
 
 
 class _Gate(httpx.AsyncByteStream):
@@ -116,7 +127,6 @@ class _Gate(httpx.AsyncByteStream):
         self.failure: Exception | None = None
         self._is_given = False
         self.ended_by = ""
-        self.opened_at = 0.0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Wait until it may leave."""
@@ -132,7 +142,6 @@ class _Gate(httpx.AsyncByteStream):
 
     def open(self, body: bytes) -> None:
         """Let the body out."""
-        self.opened_at = asyncio.get_running_loop().time()
         self._body.set_result(body)
 
     def end(self, cause: str) -> None:
@@ -193,7 +202,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
         try:
             await exchange.wait(loop, due_at=until, silence_s=limits.get("read") or _A_DAY_S, total_at=until)
         except asyncio.CancelledError:
-            connection.break_off("cancelled")
+            if exchange.wire is not None:  # else it is over, and the connection another's
+                exchange.wire.break_off("cancelled")
             raise
         if exchange.reply is None:
             kind = httpx.ReadTimeout if exchange.cause == "read_timeout" else httpx.RemoteProtocolError

@@ -13,6 +13,9 @@ from sidecar.transport.reply import Headers, merged
 # body may come in all.
 _FRAMING = 8
 
+# The colon, a space, and the end of the line.
+_HEADER_MARKS = 4
+
 _INTERIM = range(100, 200)
 _SWITCHING_PROTOCOLS = 101
 
@@ -49,6 +52,11 @@ class AnswerReader:
     def __init__(self, limits: AnswerLimits) -> None:
         self._limits = limits
         self._parser: Any = httptools.HttpResponseParser(self)
+        # Forms that recipients are to read (RFC 9112, 2.2 and 5.2), or that are harmless: an answer of an old server
+        # is still an answer.
+        self._parser.set_dangerous_leniencies(
+            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
         self._on_body: Callable[[int], None] | None = None
         self.headers: Headers = []
         self._chunks: list[bytes] = []
@@ -123,7 +131,7 @@ class AnswerReader:
         """Keep a header; what follows a chunked body is not looked at."""
         if self.head_at_ns:
             return
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + _HEADER_MARKS
         self.headers.append((name, value))
         if self._head_bytes > self._limits.max_head_bytes or len(self.headers) > self._limits.max_headers:
             self._overrun = "response_invalid"

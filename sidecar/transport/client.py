@@ -126,7 +126,9 @@ class PooledClient(VendorClient):
 
     def give_back(self, exchange: Exchange) -> None:
         """Take its connection back."""
-        _connection_of(exchange).give_back()
+        connection = _connection_of(exchange)
+        exchange.wire = None
+        connection.give_back()
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -4,6 +4,7 @@ Nothing is sent to the vendor here but its TLS handshake.
 """
 
 import asyncio
+import re
 import socket
 import ssl
 from base64 import b64encode
@@ -26,6 +27,7 @@ _NEXT_ADDRESS_S = 0.25
 _NO_LIMIT_S = 86_400.0
 _MAX_PROXY_HEAD_BYTES = 64 * 1024
 _PROXY_ANSWER = b"HTTP/1."
+_SUCCESS = re.compile(rb"2\d\d")
 
 
 class ProxyRefusedError(OSError):
@@ -68,7 +70,7 @@ class Connector:
         proxy: Proxy | None = None,
     ) -> None:
         parts = httpx.URL(url)
-        self._host = parts.host
+        self._host = parts.raw_host.decode("ascii")
         self._port = parts.port or 443
         self.tls = tls
         self._resolver = resolver
@@ -113,19 +115,24 @@ class Connector:
             head += f"proxy-authorization: Basic {proxy.credentials}\r\n"
         opening.transport.write(f"{head}\r\n".encode("latin-1"))
         while b"\r\n\r\n" not in opening.data:
+            if opening.is_lost:
+                raise ConnectionResetError("the proxy ended the connection before its answer")
             await opening.more()
             is_http = opening.data[: len(_PROXY_ANSWER)] == _PROXY_ANSWER[: len(opening.data)]
             if not is_http or len(opening.data) > _MAX_PROXY_HEAD_BYTES:
                 raise ConnectionError("the proxy gave no answer in HTTP")
         status = opening.data.split(b"\r\n", 1)[0].split(b" ")[1:2]
-        if status != [b"200"]:
+        if not (status and _SUCCESS.fullmatch(status[0])):
             raise ProxyRefusedError(b"".join(status).decode("latin-1"))
         if not opening.data.endswith(b"\r\n\r\n"):
             raise ConnectionError("the proxy sent more than its answer")
+        opening.data = b""
 
     async def _encrypt(self, opening: "_Opening", build: Callable[[], P]) -> P:
         if opening.is_lost:
             raise ConnectionResetError("the connection ended before the TLS handshake")
+        if opening.data:
+            raise ssl.SSLError("the host spoke before the TLS handshake")
         # Not `create_connection(sock=...)`: when its handshake fails, uvloop closes the descriptor under the socket
         # object, which closes it again later, when it is another's.
         protocol = build()
@@ -153,15 +160,9 @@ class _Opening(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
 
     async def more(self) -> None:
-        """Wait for more data.
-
-        Raises `ConnectionError` at the end of the connection.
-        """
-        if not self.is_lost:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self.is_lost:
-            raise ConnectionResetError("the connection ended before its answer")
+        """Wait for more data, or the end."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""

@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether it is open, and nothing is there to be read: no end, and no answer to no request of ours."""
         # Also what has reached the kernel, but not yet the event loop.
-        return not self.ended_by and not self._poll.poll(0)
+        return not self.closed_by and not self._poll.poll(0)
 
     @property
     def closed_by(self) -> str:
@@ -134,6 +134,9 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on with it."""
         self._is_paused = False
+        if self._exchange is not None:
+            # That it reads counts as a sign of life, too.
+            self._exchange.heard_at = asyncio.get_running_loop().time()
         self._write_more()
 
     def data_received(self, data: bytes) -> None:
@@ -151,7 +154,7 @@ class Connection(asyncio.Protocol):
         exchange.head_at_ns = answer.head_at_ns
         if answer.is_whole:
             # An answer to half a request ends the connection, too.
-            self._end_answer(exchange, is_kept=not answer.is_last and not self._pieces)
+            self._end_answer(exchange, is_kept=not (answer.is_last or self._pieces or self._is_paused))
 
     def eof_received(self) -> bool:
         """Read the end of the stream, in good order."""

@@ -58,6 +58,10 @@ class RawConnection:
         self._server.requests.append(request)
         return request
 
+    async def read_some(self, size: int) -> bytes:
+        """Read what is there, at most so many bytes."""
+        return await self._reader.read(size)
+
     async def read_eof(self) -> bytes:
         """Read until the peer closes; returns what came before. A reset is a close, too."""
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -137,10 +141,11 @@ class RawServer:
     `port` is 0 for a free one.
     """
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None, port: int = 0) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None, port: int = 0, *, host: str = "127.0.0.1") -> None:
         self._script = script
         self._tls = tls
         self.port = port
+        self._host = host
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._changed = asyncio.Event()
         self.requests: list[RawRequest] = []
@@ -149,7 +154,7 @@ class RawServer:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -197,9 +202,11 @@ class RawServer:
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[RawServer]:
+async def serving(
+    script: Script, tls: ssl.SSLContext | None = None, port: int = 0, *, host: str = "127.0.0.1"
+) -> AsyncIterator[RawServer]:
     """Run a server, at most for a time that no test needs."""
-    async with asyncio.timeout(30), RawServer(script, tls, port) as server:
+    async with asyncio.timeout(30), RawServer(script, tls, port, host=host) as server:
         yield server
 
 

@@ -199,6 +199,79 @@ async def test_connection_that_cannot_be_kept_is_not_kept(
         assert len(server.connections) == 2
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="204"),
+        pytest.param(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", id="304"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: 1\r\n\r\n",
+            id="chunked-with-trailers",
+        ),
+        pytest.param(b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n{}", id="http-1.0"),
+        pytest.param(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", id="after-an-interim-answer"
+        ),
+        pytest.param(b"HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\nno", id="500"),
+    ],
+)
+async def test_connection_that_can_be_kept_is_kept(answer: bytes, tls: ssl.SSLContext, authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        while True:
+            await connection.read_request()
+            await connection.send(answer)
+
+    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file) as client:
+        results = [await client.push() for _ in range(3)]
+        assert [(result.cause, result.is_reused) for result in results] == [(None, False), (None, True), (None, True)]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("is_waited_for", [False, True], ids=["nobody-waits", "one-waits"])
+async def test_connection_of_a_caller_that_leaves_before_the_write_is_given_back(
+    *, is_waited_for: bool, tls: ssl.SSLContext, authority: Authority
+) -> None:
+    reached = asyncio.Event()
+
+    async def hook() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async with (
+        serving(serve_forever, tls) as server,
+        RawClient(server.port, authority.ca_file, max_connections=1) as client,
+    ):
+        assert (await client.push()).cause is None
+        push = client.start(hook)
+        await reached.wait()
+        waiting = client.start() if is_waited_for else None
+        await turns()
+        push.cancel()
+        await asyncio.wait({push})
+        assert push.cancelled()
+        if waiting is not None:
+            result = await waiting
+            assert (result.cause, result.is_reused) == (None, True), "it went to the one that waited"
+        assert (client.pool.active, client.pool.idle) == (0, 1)
+        assert len(server.connections) == 1
+
+
+async def test_connection_that_ends_in_the_hook_frees_its_place(tls: ssl.SSLContext, authority: Authority) -> None:
+    async def hook() -> None:
+        server.connections[0].reset()
+        await until(lambda: client.pool.active == 0)
+
+    async with (
+        serving(serve_forever, tls) as server,
+        RawClient(server.port, authority.ca_file, max_connections=1) as client,
+    ):
+        assert (await client.push()).cause is None
+        result = await client.push(hook)
+        assert (result.cause, result.was_asked, result.is_reused) == ("idle_connection_closed", False, True)
+        assert (await client.push()).cause is None
+        assert (client.pool.active, client.pool.idle) == (0, 1)
+
+
 async def test_no_more_connections_than_configured(tls: ssl.SSLContext, authority: Authority) -> None:
     async with serving(serve_forever, tls) as server, RawClient(server.port, authority.ca_file) as client:
         results = await asyncio.gather(*(client.start() for _ in range(50)))

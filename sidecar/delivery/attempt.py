@@ -37,6 +37,9 @@ _SAY_NOTHING = frozenset({
     *SHORTAGES,
 })  # fmt: skip
 
+# An event loop that has closed a connection tells why after so many turns: of TCP, and then of TLS.
+_TURNS_TO_TELL = 3
+
 _KNOWN_STATUSES = frozenset(HTTPStatus)
 
 _log = logging.getLogger(__name__)
@@ -198,8 +201,10 @@ class Attempt(Generic[T]):
             now = self._route.loop.time()
         await self._prepare(until - now)
         # From here to the write nothing else runs: what is open now is open then.
-        if cause := client.ended_by(exchange):
-            raise TransportFailure(cause)
+        if client.ended_by(exchange):
+            for _ in range(_TURNS_TO_TELL):
+                await asyncio.sleep(0)
+            raise TransportFailure(client.ended_by(exchange))
 
     def _send(self) -> None:
         try:

@@ -38,8 +38,17 @@ class VendorTls:
 class WatchedVendorTls(Watched[VendorTls]):
     """The files of one app; `use` is given each new context."""
 
-    def __init__(self, name: str, app: AppConfig, *, current: VendorTls, use: Callable[[ssl.SSLContext], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: AppConfig,
+        *,
+        current: VendorTls,
+        use: Callable[[ssl.SSLContext], None],
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self.app = name
+        self._now = now
         self._config = app
         self._last = current
         super().__init__(
@@ -57,7 +66,7 @@ class WatchedVendorTls(Watched[VendorTls]):
         last = self._last
         if _digest_of(self.app, self._config) != last.digest:
             self._last = last = read_vendor_tls(self.app, self._config)
-        elif last.expires_at is not None and last.expires_at.timestamp() <= time.time():
+        elif last.expires_at is not None and last.expires_at.timestamp() <= self._now():
             file = self._config.client_cert_file
             raise ConfigError(f"apps.{self.app}.client_cert_file: the certificate in {file} has expired")
         return last

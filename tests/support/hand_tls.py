@@ -68,6 +68,11 @@ class HandTls:
                 end._client_random, end._secret = bytes.fromhex(client_random), bytes.fromhex(secret)
         return end
 
+    @property
+    def client_certificate(self) -> bytes | None:
+        """What the client has shown, as DER."""
+        return self._tls.getpeercert(binary_form=True)
+
     async def read(self) -> bytes:
         """Read some of what the client has sent; empty at its end."""
         while True:

@@ -11,7 +11,8 @@ from typing import Any, Self
 
 from sidecar import __version__, descriptors
 from sidecar.config import Config, ConfigError, ListenerConfig
-from sidecar.delivery.build import Delivery, tls_context
+from sidecar.delivery.build import Delivery
+from sidecar.delivery.vendor_tls import read_vendor_tls
 from sidecar.providers.registry import build_providers, check_app
 from sidecar.secrets import FileWatch, Watched, WatchedHashKey, WatchedSecret
 from sidecar.server.address import check_addresses, key_of, listeners_of, probe_addresses
@@ -122,6 +123,8 @@ class Sidecar:
         secrets = [secret for provider in providers for secret in provider.secrets]
         for secret in secrets:
             self.metrics.secret_stale.labels(secret.app).set_function(partial(_is_stale, secret))
+        for vendor in delivery.vendor_tls:
+            self.metrics.vendor_tls_stale.labels(vendor.app).set_function(partial(_is_stale, vendor))
         for tls in server.tls:
             self.metrics.certificate_expiry.labels(tls.listener).set_function(partial(_expires_at, tls))
             self.metrics.certificate_stale.labels(tls.listener).set_function(partial(_is_stale, tls.files))
@@ -133,7 +136,7 @@ class Sidecar:
             stack.push_async_callback(self._finish, provider.aclose)
 
         files: list[Watched[Any]] = [
-            *secrets, *(tls.files for tls in server.tls), *_watched_hash_key(config, delivery),
+            *secrets, *delivery.vendor_tls, *(tls.files for tls in server.tls), *_watched_hash_key(config, delivery),
         ]  # fmt: skip
         self._files = await stack.enter_async_context(FileWatch(files, interval_s=config.secrets.reload_interval_s))
         # Not ready, waiting calls refused, listeners closed: all at once, so that clients move to the next process.
@@ -192,6 +195,8 @@ def _status(
     apps = delivery.status()
     for secret in secrets:
         apps[secret.app]["secret"] = _state(secret)
+    for vendor in delivery.vendor_tls:
+        apps[vendor.app]["vendor_tls"] = _state(vendor)
     certificates = {each.listener: _state(each.files) for each in tls}
     return {"version": __version__, "is_ready": health.is_ready, "apps": apps, "certificates": certificates}
 
@@ -206,7 +211,8 @@ async def prove_addresses(config: Config) -> dict[str, str | None]:
     proofs = (
         prove(
             app.base_url,
-            tls=tls_context(name, app),
+            tls=read_vendor_tls(name, app).context,
+            shows_certificate=app.client_cert_file is not None,
             proxy=app.proxy,
             timeout_s=app.connect_timeout_s,
             resolver=resolver,

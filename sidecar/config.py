@@ -280,6 +280,16 @@ def _choices(kind: Any, key: str) -> tuple[str, ...]:
     return choices
 
 
+def _check_tls_files(app: AppConfig, refuse: Callable[[str, str], ConfigError]) -> None:
+    if (app.client_cert_file is None) != (app.client_key_file is None):
+        missing = "client_cert_file" if app.client_cert_file is None else "client_key_file"
+        raise refuse(missing, "is required beside the other")
+    for key in ("ca_file", "client_cert_file", "client_key_file"):
+        file: Path | None = getattr(app, key)
+        if file is not None and (why := _why_no_file(file)):
+            raise refuse(key, why)
+
+
 def _check_app(
     name: str, app: AppConfig, sections: Mapping[str, Any], environment: Mapping[str, str], source: Source
 ) -> None:
@@ -296,8 +306,7 @@ def _check_app(
         raise refuse("base_url", "must be https://host[:port][/prefix], without user, query and fragment")
     if app.proxy is not None and not is_address(app.proxy, "http", allow_path=False):
         raise refuse("proxy", "must be http://host:port, without a user")
-    if app.ca_file is not None and (why := _why_no_file(app.ca_file)):
-        raise refuse("ca_file", why)
+    _check_tls_files(app, refuse)
     if app.platform != "ios" and app.environment != "product":
         raise refuse("environment", "is for iOS apps only")
     if server is not None and app.total_timeout_s >= server.shutdown_grace_s:

@@ -236,7 +236,19 @@ class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Meta(description="Environment variable that holds the secret key. One of the two is required."),
     ] = None
     ca_file: Annotated[
-        Path | None, Meta(description="PEM file of the CAs to trust for the vendor, instead of the system's.")
+        Path | None,
+        Meta(description="PEM file of the CAs to trust for the vendor, instead of the system's; read on change."),
+    ] = None
+    client_cert_file: Annotated[
+        Path | None,
+        Meta(
+            description="PEM file of the certificate that is shown to a vendor that demands one, the CAs between after "
+            "it; read on change."
+        ),
+    ] = None
+    client_key_file: Annotated[
+        Path | None,
+        Meta(description="PEM file of its private key, without a passphrase. Both files, or neither."),
     ] = None
     proxy: Annotated[str | None, Meta(description="HTTP proxy for the vendor, `http://host:port`.")] = None
     environment: Annotated[
@@ -451,8 +463,8 @@ class SecretsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reload_interval_s: Annotated[
         Seconds,
         Meta(
-            description="How often the apps' `secret_key_file` and the listeners' certificates are looked at for a "
-            "change, in seconds."
+            description="How often the apps' `secret_key_file`, `ca_file` and client certificates, and the listeners' "
+            "certificates, are looked at for a change, in seconds."
         ),
     ] = 10.0
 

@@ -79,6 +79,8 @@ APP_DEFAULTS = {
     "provider": "xg",
     "secret_key_file": None,
     "ca_file": None,
+    "client_cert_file": None,
+    "client_key_file": None,
     "proxy": None,
     "environment": "product",
     "connect_timeout_s": 3.0,
@@ -177,8 +179,9 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         "secret_key_file": str(key_file), "ca_file": str(ca_file), "proxy": "http://proxy:3128", "environment": "dev",
         "connect_timeout_s": 1, "read_timeout_s": 2.5, "total_timeout_s": 39, "keepalive_idle_s": 4, "max_in_flight": 5,
         "max_queue": 0, "max_pending_bytes": 6145, "overload_retry_after_s": 6, "quota_retry_after_s": 7,
-        "max_retry_after_s": 8, "max_response_bytes": 4096, "max_response_head_bytes": 100_000,
-        "max_response_headers": 2000, "quotas": {"all+tag": "10/hour"},
+        "max_retry_after_s": 8, "max_response_bytes": 4096, "quotas": {"all+tag": "10/hour"},
+        "max_response_head_bytes": 70_000, "max_response_headers": 2000,
+        "client_cert_file": str(ca_file), "client_key_file": str(key_file),
         "retry": {"max_attempts": 1, "initial_backoff_s": 0.5, "max_backoff_s": 0.6, "budget_ratio": 0},
         "code_classes": {10100: "VENDOR_BUSY"},
     }  # fmt: skip
@@ -190,7 +193,10 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
             given["tls"] = TlsConfig(**{key: Path(path) for key, path in given["tls"].items()})
         assert {key: getattr(record, key) for key in record.__struct_fields__} == given
     loaded = config.apps["shop-ios"]
-    expected = {**app, "secret_key_file": key_file, "ca_file": ca_file, "secret_key_env": None}
+    expected = {
+        **app, "secret_key_file": key_file, "ca_file": ca_file, "secret_key_env": None, "client_cert_file": ca_file,
+        "client_key_file": key_file,
+    }  # fmt: skip
     retry = expected.pop("retry")
     assert {key: getattr(loaded, key) for key in loaded.__struct_fields__ if key != "retry"} == expected
     assert {key: getattr(loaded.retry, key) for key in loaded.retry.__struct_fields__} == retry
@@ -256,6 +262,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.secret_key_file", "", "apps.shop.secret_key_file: must be a path"),
     ("apps.shop.secret_key_env", 3, "apps.shop.secret_key_env: Expected `str | null`, got `int`"),
     ("apps.shop.ca_file", False, "apps.shop.ca_file: must be a path"),
+    ("apps.shop.client_cert_file", 3, "apps.shop.client_cert_file: must be a path"),
+    ("apps.shop.client_key_file", "", "apps.shop.client_key_file: must be a path"),
     ("apps.shop.proxy", 3128, "apps.shop.proxy: Expected `str | null`, got `int`"),
     ("apps.shop.environment", "test", "apps.shop.environment: must be one of product, dev"),
     ("apps.shop.connect_timeout_s", -1, "apps.shop.connect_timeout_s: Expected `float` > 0.0"),
@@ -274,8 +282,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.quotas", {"single": 5}, "apps.shop.quotas.single: Expected `str`, got `int`: put it in quotes"),
     ("apps.shop.quotas", {5: "5/second"}, "apps.shop.quotas: the key 5 must be a text: put it in quotes"),
     ("apps.shop.max_response_bytes", 10, "apps.shop.max_response_bytes: Expected `int` >= 1024"),
-    ("apps.shop.max_response_head_bytes", 4096, "apps.shop.max_response_head_bytes: Expected `int` >= 65536"),
-    ("apps.shop.max_response_headers", 100, "apps.shop.max_response_headers: Expected `int` >= 1000"),
+    ("apps.shop.max_response_head_bytes", 1, "apps.shop.max_response_head_bytes: Expected `int` >= 65536"),
+    ("apps.shop.max_response_headers", 1, "apps.shop.max_response_headers: Expected `int` >= 1000"),
     ("apps.shop.retry", 3, "apps.shop.retry: Expected `object`, got `int`"),
     ("apps.shop.retry.max_attempts", 11, "apps.shop.retry.max_attempts: Expected `int` <= 10"),
     ("apps.shop.retry.initial_backoff_s", 0, "apps.shop.retry.initial_backoff_s: Expected `float` > 0.0"),
@@ -611,6 +619,16 @@ def test_proxy_must_be_plain_http_without_a_password(tmp_path: Path, proxy: str)
 def test_ca_file_must_be_there(tmp_path: Path) -> None:
     assert app_refusal(tmp_path, ca_file="/nonexistent/ca") == "apps.shop.ca_file: no such file: /nonexistent/ca"
     assert app_refusal(tmp_path, ca_file=str(tmp_path)) == f"apps.shop.ca_file: no such file: {tmp_path}"
+
+
+def test_client_certificate_is_two_files_that_are_there_or_none(tmp_path: Path) -> None:
+    here = tmp_path / "here.pem"
+    here.write_text("a certificate")
+    for given, missing in (("cert", "key"), ("key", "cert")):
+        refused = app_refusal(tmp_path, **{f"client_{given}_file": str(here)})
+        assert refused == f"apps.shop.client_{missing}_file: is required beside the other"
+        refused = app_refusal(tmp_path, **{f"client_{given}_file": str(here), f"client_{missing}_file": "/nowhere"})
+        assert refused == f"apps.shop.client_{missing}_file: no such file: /nowhere"
 
 
 def test_request_of_the_largest_size_must_fit_into_the_bytes_that_may_be_pending(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ _SAY_NOTHING = frozenset({
     *SHORTAGES,
 })  # fmt: skip
 
+# An event loop that has closed a connection tells why after so many turns: of TCP, and then of TLS.
+_TURNS_TO_TELL = 3
+
 _KNOWN_STATUSES = frozenset(HTTPStatus)
 
 _log = logging.getLogger(__name__)
@@ -197,8 +200,10 @@ class Attempt(Generic[T]):
             now = asyncio.get_running_loop().time()
         await self._prepare(until - now)
         # From here to the write nothing else runs: what is open now is open then.
-        if cause := client.ended_by(exchange):
-            raise TransportFailure(cause)
+        if client.ended_by(exchange):
+            for _ in range(_TURNS_TO_TELL):
+                await asyncio.sleep(0)
+            raise TransportFailure(client.ended_by(exchange))
 
     def _send(self) -> None:
         try:
@@ -239,14 +244,15 @@ class Attempt(Generic[T]):
         """Record an end before the first byte; `cause` where it was a failure."""
         route, exchange = self._route, self.exchange
         reached: bool | None = None
-        if not exchange.is_connected:
-            # What came after the connection was ours, not the vendor's. A vendor that was out of reach for half of
-            # connect_timeout_s counts as a failure, whatever ended the wait.
+        if exchange.is_connected:
+            # What came after the connection was ours, but for the vendor's late refusal of our certificate.
+            reached = False if cause == "tls" else None
+            route.client.give_back(exchange)
+        else:
+            # A vendor that was out of reach for half of connect_timeout_s counts as a failure, whatever ended the wait.
             is_long = route.clock() - self._started >= route.client.limits.connect_timeout_s / 2
             if (cause and cause not in _SAY_NOTHING) or (error_type == CANCELLED and is_long):
                 reached = False
-        else:
-            route.client.give_back(exchange)
         if cause:
             route.metrics.attempt_failures.labels(route.app, cause).inc()
         self._record({names.ERROR_TYPE: error_type}, 0, is_error=True, reached=reached)

@@ -2,8 +2,8 @@
 
 import asyncio
 import math
-import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.quota import Quota, read_quotas
 from sidecar.delivery.reservation import Gate, Gates
 from sidecar.delivery.retry import RetryBudget, RetryPolicy
-from sidecar.key_log import check_key_log
+from sidecar.delivery.vendor_tls import WatchedVendorTls, read_vendor_tls
 from sidecar.stores.build import build_counter, build_redis_of, build_store, check_counter
 from sidecar.stores.store import StoreFailure
 from sidecar.target_hash import TargetHash
@@ -28,7 +28,6 @@ from sidecar.transport.client import Limits, PooledClient
 from sidecar.transport.connect import Connector, Proxy
 from sidecar.transport.pool import Pool
 from sidecar.transport.resolve import Resolver
-from sidecar.transport.tls import build_tls_context
 
 # A vendor call is over when its total limit is; so long its answer may then take to be recorded, in seconds.
 SETTLE_SLACK_S = 2.0
@@ -40,6 +39,7 @@ class Delivery:
     """What all apps share: the store of request ids, the counter of quotas, lookups, and the breakers.
 
     `target_hash` is what providers name a call's single target by; None unless the configuration has a key for it.
+    `vendor_tls` are the files of the apps' TLS towards their vendors, to be watched.
     """
 
     def __init__(self, config: Config, metrics: Metrics, resolver: Resolver | None = None) -> None:
@@ -53,6 +53,7 @@ class Delivery:
         self._gates = Gates()
         key_file = config.log.target_hash_key_file
         self.target_hash = TargetHash(read_target_hash_key(key_file)) if key_file is not None else None
+        self.vendor_tls: list[WatchedVendorTls] = []
         self._breakers: dict[object, Breaker] = {}
         self._status: dict[str, Callable[[], dict[str, object]]] = {}
         self._counted: list[tuple[str, Gate]] = []
@@ -76,7 +77,7 @@ class Delivery:
     def build_lane(self, name: str, app: AppConfig, path: str, quotas: tuple[Quota, ...]) -> Lane:
         """Build a lane that posts to `path` below the app's base URL. Call it on the event loop that will serve.
 
-        Raises `ConfigError` when the app's `ca_file` cannot be used.
+        Raises `ConfigError` when the app's `ca_file` or client certificate cannot be used.
         """
         client = self._build_client(name, app, app.base_url.rstrip("/") + path)
         admission = Admission(
@@ -126,13 +127,17 @@ class Delivery:
         )
 
     def _build_client(self, name: str, app: AppConfig, url: str) -> PooledClient:
+        tls = read_vendor_tls(name, app)
         connector = Connector(
             url,
-            tls=tls_context(name, app),
+            tls=tls.context,
             resolver=self._resolver,
             lookup_timeout_s=app.connect_timeout_s,
             proxy=None if app.proxy is None else Proxy.of(app.proxy),
         )
+        if tls.is_from_files:
+            use = partial(setattr, connector, "tls")
+            self.vendor_tls.append(WatchedVendorTls(name, app, current=tls, use=use))
         limits = AnswerLimits(
             max_head_bytes=app.max_response_head_bytes,
             max_headers=app.max_response_headers,
@@ -203,7 +208,7 @@ class Delivery:
         """
         url = urlsplit(app.base_url)
         timeouts_s = (app.connect_timeout_s, app.read_timeout_s, app.total_timeout_s)
-        way = (url.hostname, url.port, app.proxy, app.ca_file, timeouts_s)
+        way = (url.hostname, url.port, app.proxy, app.ca_file, app.client_cert_file, timeouts_s)
         if way not in self._breakers:
             config = self._config.breaker
             self._breakers[way] = Breaker(
@@ -226,18 +231,6 @@ def quotas_of(
         return tuple(read_quotas(documented if app.quotas is None else app.quotas, classes.values()))
     except ValueError as error:
         raise ConfigError(f"apps.{name}.quotas.{error}") from None
-
-
-def tls_context(name: str, app: AppConfig) -> ssl.SSLContext:
-    """Return what verifies the app's vendor.
-
-    Raises `ConfigError` when its `ca_file` cannot be used, or the file of `SSLKEYLOGFILE`.
-    """
-    try:
-        return build_tls_context(app.ca_file)
-    except OSError as error:
-        check_key_log()
-        raise ConfigError(f"apps.{name}.ca_file: cannot be used: {error.strerror or error}") from None
 
 
 def _subject(app: AppConfig) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from sidecar.config import AppConfig, Config
-from sidecar.delivery.build import Delivery, tls_context
+from sidecar.delivery.build import Delivery
+from sidecar.delivery.vendor_tls import read_vendor_tls
 from sidecar.providers.provider import Provider
 from sidecar.providers.xg import build as xg
 
@@ -24,7 +25,7 @@ def check_app(name: str, app: AppConfig) -> None:
     Raises `ConfigError`.
     """
     _BUILDERS[app.provider].check({name: app})
-    tls_context(name, app)
+    read_vendor_tls(name, app)
 
 
 def _apps_by_provider(config: Config) -> Mapping[str, Mapping[str, AppConfig]]:

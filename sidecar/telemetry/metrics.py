@@ -256,6 +256,12 @@ class Metrics:
             ("app",),
             registry=self.registry,
         )
+        self.vendor_tls_stale = Gauge(
+            "push_sidecar_vendor_tls_stale",
+            "1 while the app's ca_file or client certificate cannot be used, and the last good ones are.",
+            ("app",),
+            registry=self.registry,
+        )
         self.certificate_stale = Gauge(
             "push_sidecar_certificate_stale",
             "1 while the listener's files hold no certificate that can be used, and the last good one is.",

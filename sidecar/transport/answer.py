@@ -40,7 +40,7 @@ class AnswerError(Exception):
 class AnswerReader:
     """The answer that is being read. `feed` it until `is_whole`, then `reset` it for the next.
 
-    `has_begun`: bytes of it have come. `head_at_ns`: when its head was whole, in nanoseconds since the epoch, else 0.
+    `head_at_ns`: when its head was whole, in nanoseconds since the epoch, else 0.
     `is_last`: the connection cannot be used after it.
     """
 
@@ -68,11 +68,6 @@ class AnswerReader:
         self.head_at_ns = 0
         self.is_whole = False
         self.is_last = True
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether bytes of it have come."""
-        return self._size > 0
 
     @property
     def body(self) -> bytes:

@@ -58,7 +58,10 @@ class Proxy:
 
 
 class Connector:
-    """Connects with the host of a URL over TLS, directly or through a proxy. A lookup may take `lookup_timeout_s`."""
+    """Connects with the host of a URL over TLS, directly or through a proxy. A lookup may take `lookup_timeout_s`.
+
+    `tls` may be exchanged: it is for the connections that are made from then on.
+    """
 
     def __init__(
         self,
@@ -77,13 +80,13 @@ class Connector:
         self._lookup_timeout_s = lookup_timeout_s
         self._proxy = proxy
 
-    async def connect(self, exchange: Exchange, build: Callable[[], P]) -> P:
-        """Make a connection, for as long as it takes, and give it to what `build` makes.
+    async def connect(self, exchange: Exchange, build: Callable[[asyncio.Transport], P]) -> P:
+        """Make a connection, for as long as it takes, and give it to what `build` makes of what is below TLS.
 
         Raises what the system, TLS or the proxy says against it: see `cause_of`.
         """
         exchange.note("connect.start")
-        opening = await _reach(await self._look_up(exchange))
+        opening = await _reach(await self.look_up(exchange))
         try:
             if self._proxy is not None:
                 await self._tunnel(opening, self._proxy)
@@ -96,7 +99,11 @@ class Connector:
         exchange.note("connect.end")
         return protocol
 
-    async def _look_up(self, exchange: Exchange) -> list[Address]:
+    async def look_up(self, exchange: Exchange) -> list[Address]:
+        """Return the addresses to connect with: the proxy's, where there is one.
+
+        Raises `OSError` when there are none.
+        """
         host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         addresses = self._resolver.known(host, port)
         if addresses is None:
@@ -128,14 +135,14 @@ class Connector:
             raise ConnectionError("the proxy sent more than its answer")
         opening.data = b""
 
-    async def _encrypt(self, opening: "_Opening", build: Callable[[], P]) -> P:
+    async def _encrypt(self, opening: "_Opening", build: Callable[[asyncio.Transport], P]) -> P:
         if opening.is_lost:
             raise ConnectionResetError("the connection ended before the TLS handshake")
         if opening.data:
             raise ssl.SSLError("the host spoke before the TLS handshake")
         # Not `create_connection(sock=...)`: when its handshake fails, uvloop closes the descriptor under the socket
         # object, which closes it again later, when it is another's.
-        protocol = build()
+        protocol = build(opening.transport)
         transport = await asyncio.get_running_loop().start_tls(
             opening.transport,
             protocol,

@@ -11,8 +11,9 @@ from typing import Protocol, cast
 
 from sidecar.transport.answer import AnswerError, AnswerLimits, AnswerReader
 from sidecar.transport.exchange import Exchange
+from sidecar.transport.first_record import FirstRecord
 from sidecar.transport.reply import Reply
-from sidecar.transport.tls import is_client_refused
+from sidecar.transport.tls import is_client_alert, is_client_refused, is_tls13
 
 # What of a body is given to the transport at once, and what the transport may hold back before it says stop: TLS
 # encrypts all that it is given, and its buffer stays as large for as long as the connection.
@@ -32,22 +33,25 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One connection, over TLS or not.
+    """One connection over TLS; `below` is the transport of its TCP.
 
     `ended_by`: why it cannot be used any more; empty while it can. `was_used`: an answer has come on it. `idle_since`
     is its owner's.
     """
 
     __slots__ = (
-        "_answer", "_exchange", "_is_paused", "_owner", "_pieces", "_poll", "_tls", "_transport", "ended_by",
-        "idle_since", "was_used",
+        "_answer", "_below", "_exchange", "_first", "_is_paused", "_owner", "_pieces", "_poll", "_tls", "_transport",
+        "ended_by", "idle_since", "was_used",
     )  # fmt: skip
 
     _transport: asyncio.Transport
     _poll: select.poll
 
-    def __init__(self, owner: Owner, limits: AnswerLimits) -> None:
+    def __init__(self, owner: Owner, limits: AnswerLimits, below: asyncio.Transport) -> None:
         self._owner = owner
+        self._below = below
+        # Kept where an alert can prove that nothing was read: in TLS 1.3, before an answer.
+        self._first: FirstRecord | None = None
         self._exchange: Exchange | None = None
         self._answer = AnswerReader(limits)
         self._tls: ssl.SSLObject | None = None
@@ -108,6 +112,7 @@ class Connection(asyncio.Protocol):
             self.ended_by = cause
             self._pieces.clear()
             self._answer.close()
+            self._first = None
             if hasattr(self, "_transport"):
                 self._transport.abort()
             self._owner.lost(self)
@@ -122,6 +127,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=PIECE_BYTES)
         self._tls = transport.get_extra_info("ssl_object")
+        if is_tls13(self._tls):
+            self._first = FirstRecord(self._below)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         if self.ended_by:
@@ -141,6 +148,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of an answer."""
+        if self._first is not None:
+            self._first.stop()
+            self._first = None
         exchange, answer = self._exchange, self._answer
         if exchange is None:
             self.break_off("unsolicited_answer")
@@ -192,10 +202,12 @@ class Connection(asyncio.Protocol):
             cause = "response_cut"
         elif self.was_used:
             cause = "idle_connection_closed"
-        elif not self._answer.has_begun and is_client_refused(error, self._tls):
+        elif self._exchange is None:
+            # Nothing was written.
+            cause = "tls" if is_client_alert(error) else cause
+        elif self._first is not None and self._first.is_alert and is_client_refused(error, self._tls):
             cause = "tls"
-            if self._exchange is not None:
-                self._exchange.was_refused_as_client = True
+            self._exchange.was_refused_as_client = True
         self.break_off(cause)
         if error is not None:
             # It is told; with its frames it would keep what they hold.

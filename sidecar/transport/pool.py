@@ -187,8 +187,8 @@ class Pool:
         self._on_connected(self._clock() - started)
         return connection
 
-    def _build(self) -> Connection:
-        return Connection(self, self._limits)
+    def _build(self, below: asyncio.Transport) -> Connection:
+        return Connection(self, self._limits, below)
 
     def _close_idle(self) -> None:
         """Close the connections that nobody has used for too long; look again when the next one is due."""

@@ -3,11 +3,12 @@
 Before the body was asked for, nothing was sent; from then on the push may have gone out.
 """
 
-from tests.matrix.faults import Fault, full_backlog, nobody, raw
+from tests.matrix.faults import Fault, alerting, demanding, full_backlog, nobody, raw
 from tests.matrix.row import TRIES, Row
 from tests.matrix.scripts import SUCCESS, after_head, answers, closes, drips, head_of, on_second_call, resets, sends
 from tests.matrix.stage import LOST, RAW, SHORT_CONNECT, SHORT_READ, SHORT_TOTAL
 from tests.matrix.verdict import ACCEPTED, DEADLINE_MAYBE, DEADLINE_UNSENT, DONE, NOT_SENT, UNKNOWN, Attempt
+from tests.support.hand_tls import CLIENT_REFUSED, OTHER
 from tests.support.raw_server import OK, RawServer, hold, serve_forever, turns
 
 
@@ -61,6 +62,18 @@ ROWS = [
     not_sent("a certificate of another authority", raw(serve_forever, certificates=["of another authority"]), "tls"),
     refused_once("one expired certificate", "expired", "good"),
     refused_once("two expired certificates", "expired", "expired", "good"),
+    # A vendor that looks at our certificate.
+    not_sent("a client certificate that is missing", demanding(), "tls"),
+    not_sent("a client certificate that is missing in TLS 1.2", demanding(is_tls12=True), "tls"),
+    not_sent("an alert that refuses our certificate", alerting(CLIENT_REFUSED["unknown_ca"]), "tls"),
+    maybe(
+        "such an alert after a session ticket",
+        alerting(CLIENT_REFUSED["unknown_ca"], tickets=1),
+        "connection_lost",
+        calls=0,
+    ),
+    maybe("an alert of an internal error", alerting(OTHER["internal_error"]), "connection_lost", calls=0),
+    maybe("an alert that only closes", alerting(OTHER["close_notify"]), "connection_lost", calls=0),
     Row(
         "the deadline in a handshake that stalls",
         raw(hold, certificates=()),

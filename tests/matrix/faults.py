@@ -4,11 +4,12 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ssl import SSLContext, SSLObject
+from ssl import SSLContext, SSLObject, TLSVersion
 
 from sidecar.simulator import Fault as Scripted
 from tests.matrix.scripts import relay
 from tests.matrix.stage import LOST, RAW, SHORT_CONNECT, SIMULATED, VIA, Stage
+from tests.support.hand_tls import HandTls
 from tests.support.raw_server import RawConnection, RawServer, Script, serve_forever, serving
 from tests.support.running import android
 
@@ -81,6 +82,38 @@ def raw(
             yield lambda: (count()[0] - calls, count()[1] - connections)
 
     return Fault(app, strikes)
+
+
+def demanding(*, is_tls12: bool = False) -> Fault:
+    """Return a vendor that demands a client certificate, and is shown none."""
+
+    def context(stage: Stage) -> SSLContext:
+        context = stage.authority.demanding_context()
+        if is_tls12:
+            context.maximum_version = TLSVersion.TLSv1_2
+        return context
+
+    return _by_hand(context, 0, None)
+
+
+def alerting(alert: int, *, tickets: int = 0) -> Fault:
+    """Return a vendor that sends an alert when it has got a request; before it, session tickets."""
+    return _by_hand(lambda stage: stage.authority.server_context(), tickets, alert)
+
+
+def _by_hand(context: Callable[[Stage], SSLContext], tickets: int, alert: int | None) -> Fault:
+    @asynccontextmanager
+    async def strikes(stage: Stage) -> AsyncIterator[Count]:
+        async def script(connection: RawConnection) -> None:
+            end = await HandTls.accept(connection, context(stage), tickets=tickets)
+            assert alert is not None, "it was shown a certificate"
+            await end.read()
+            await end.alert(alert)
+
+        async with _raw_server(stage, script, ()) as (_, count):
+            yield count
+
+    return Fault(RAW, strikes)
 
 
 def redirect(status: str) -> Fault:

@@ -71,6 +71,7 @@ class Stage:
         self.vendor = vendor
         self.raw_port, self.proxy_port = _free_port(), _free_port()
         authority, stranger = Authority(_made(directory / "ca")), Authority(_made(directory / "stranger"))
+        self.authority = authority
         self._ca_file = authority.ca_file
         self.certificates: dict[str, ssl.SSLContext] = {
             "good": authority.server_context(),

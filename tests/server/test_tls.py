@@ -223,7 +223,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "missing-file": ({"cert_file": "none.pem"}, r"server\.tls\.cert_file: cannot read none\.pem: No such file"),
     "no-pem": ({"cert_file": "junk.pem"}, r"server\.tls\.cert_file: .*junk\.pem holds no PEM that can be used"),
     "certificate-as-key": ({"key_file": "ca.pem"}, r"server\.tls\.key_file: .*ca\.pem holds no PEM that can be used"),
-    "key-with-passphrase": ({"key_file": "locked.key"}, r"server\.tls\.key_file: .*locked\.key holds no PEM that can"),
+    "key-with-passphrase": ({"key_file": "locked.key"}, r"server\.tls\.key_file: .*locked\.key holds a key with a"),
     "other-key": ({"key_file": "other.key"}, r"server\.tls\.key_file: .*other\.key is not the key of the certificate"),
     "not-yet-valid": (
         {"cert_file": "early.pem", "key_file": "early.key"},

@@ -90,6 +90,32 @@ class Authority:
         )
         return Leaf(cert_file, key_file)
 
+    def demanding_context(self, *, revoked: Leaf | None = None) -> ssl.SSLContext:
+        """Return a server's TLS context that demands a certificate of this authority."""
+        context = self.server_context()
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(self.ca_file)
+        if revoked is not None:
+            context.load_verify_locations(self._revoke(revoked))
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        return context
+
+    def _revoke(self, leaf: Leaf) -> Path:
+        certificate = x509.load_pem_x509_certificate(leaf.cert_file.read_bytes())
+        now = dt.datetime.now(dt.UTC)
+        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now).build()
+        revoked = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - _DAY)
+            .next_update(now + _DAY)
+            .add_revoked_certificate(entry)
+            .sign(self._key, hashes.SHA256())
+        )
+        file = self._directory / f"revoked-{certificate.serial_number:x}.pem"
+        file.write_bytes(revoked.public_bytes(serialization.Encoding.PEM))
+        return file
+
 
 def strict_context(ca_file: Path) -> ssl.SSLContext:
     """Return a client's TLS context that checks as Python 3.13 and later do by default, on any Python."""

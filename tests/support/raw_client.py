@@ -21,7 +21,8 @@ from sidecar.transport.connect import Connector, Proxy
 from sidecar.transport.pool import Pool
 from sidecar.transport.reply import Reply
 from sidecar.transport.resolve import Resolver
-from sidecar.transport.tls import build_tls_context
+from sidecar.transport.tls import build_tls_context, show_certificate
+from tests.support.certificates import Leaf
 from tests.support.fake_vendor import Caller
 
 BODY = b'{"audience_type":"token"}'
@@ -48,13 +49,17 @@ class Result:
 
 
 class RawClient:
-    """A client of `https://HOST:PORT/prefix/v3/push/app`; an async context manager."""
+    """A client of `https://HOST:PORT/prefix/v3/push/app`; an async context manager.
+
+    `shown` is its certificate, for a vendor that demands one.
+    """
 
     def __init__(
         self,
         port: int,
         ca_file: Path | None,
         *,
+        shown: Leaf | None = None,
         host: str = "127.0.0.1",
         path: str = "/v3/push/app",
         proxy: str | None = None,
@@ -71,9 +76,12 @@ class RawClient:
         self.waits_s: list[float] = []
         self.connects_s: list[float] = []
         url = f"https://{host}:{port}{path}"
+        tls = build_tls_context(ca_file)
+        if shown is not None:
+            show_certificate(tls, shown.cert_file, shown.key_file)
         connector = Connector(
             url,
-            tls=build_tls_context(ca_file),
+            tls=tls,
             resolver=resolver or Resolver(),
             lookup_timeout_s=connect_timeout_s,
             proxy=Proxy.of(proxy) if proxy else None,

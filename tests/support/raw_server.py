@@ -46,6 +46,10 @@ class RawConnection:
         self._writer = writer
         self.index = index
 
+    async def read_some(self) -> bytes:
+        """Read what is there, at least a byte; empty at the end."""
+        return await self._reader.read(65536)
+
     async def read_head(self) -> bytes:
         """Read up to the end of the headers."""
         return await self._reader.readuntil(b"\r\n\r\n")
@@ -97,6 +101,12 @@ class RawConnection:
         """End the stream below TLS: the FIN is in the peer's kernel when this returns, without a turn of the loop."""
         with socket.socket(fileno=socket.dup(self._socket.fileno())) as twin:
             twin.shutdown(socket.SHUT_WR)
+
+    def end_now(self, data: bytes) -> None:
+        """Send bytes below TLS and take nothing any more, as at once as `send_fin_now`: what comes is reset."""
+        with socket.socket(fileno=socket.dup(self._socket.fileno())) as twin:
+            twin.sendall(data)
+            twin.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close in good order (close_notify, FIN)."""

@@ -54,6 +54,7 @@ FAMILIES = {
     "push_sidecar_breaker_state": ("gauge", {"app", "host"}),
     "push_sidecar_breaker_refusals": ("counter", {"app"}),
     "push_sidecar_secret_stale": ("gauge", {"app"}),
+    "push_sidecar_vendor_tls_stale": ("gauge", {"app"}),
     "push_sidecar_log_lines_dropped": ("counter", set()),
     "push_sidecar_build": ("info", {"version", "python", "grpcio"}),
     "process_cpu_seconds": ("counter", set()),

@@ -123,7 +123,7 @@ class Connector:
         opening.transport.write(f"{head}\r\n".encode("latin-1"))
         while b"\r\n\r\n" not in opening.data:
             if opening.is_lost:
-                raise ConnectionResetError("the proxy ended the connection before its answer")
+                raise ConnectionResetError("the proxy ended the connection without an answer")
             await opening.more()
             is_http = opening.data[: len(_PROXY_ANSWER)] == _PROXY_ANSWER[: len(opening.data)]
             if not is_http or len(opening.data) > _MAX_PROXY_HEAD_BYTES:

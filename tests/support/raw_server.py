@@ -46,10 +46,6 @@ class RawConnection:
         self._writer = writer
         self.index = index
 
-    async def read_some(self) -> bytes:
-        """Read what is there, at least a byte; empty at the end."""
-        return await self._reader.read(65536)
-
     async def read_head(self) -> bytes:
         """Read up to the end of the headers."""
         return await self._reader.readuntil(b"\r\n\r\n")
@@ -62,8 +58,8 @@ class RawConnection:
         self._server.requests.append(request)
         return request
 
-    async def read_some(self, size: int) -> bytes:
-        """Read what is there, at most so many bytes."""
+    async def read_some(self, size: int = 65536) -> bytes:
+        """Read what is there, at least a byte and at most so many; empty at the end."""
         return await self._reader.read(size)
 
     async def read_eof(self) -> bytes:

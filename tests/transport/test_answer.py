@@ -141,7 +141,7 @@ def test_next_answer_has_nothing_of_the_one_before(data: bytes) -> None:
         reader.reset(None)
         feed(reader, [data])
         reader.reset(None)
-        assert not reader.has_begun
+        assert reader.head_at_ns == 0
         feed(reader, [NEXT])
         assert (reader.is_whole, reader.is_last, reader.status, reader.body) == (True, False, 200, b"next")
         assert reader.headers == [(b"content-length", b"4"), (b"x-next", b"1")]

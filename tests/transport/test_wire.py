@@ -234,10 +234,10 @@ async def test_drip_within_the_read_limit_is_waited_for(tls: ssl.SSLContext, aut
         await connection.read_request()
         await connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n")
         for _ in range(8):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
             await connection.send(b"x")
 
-    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file, read_timeout_s=0.5) as client:
+    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file, read_timeout_s=1.5) as client:
         result = await client.push()
         assert result.reply is not None
         assert result.reply.body == b"x" * 8
@@ -347,7 +347,7 @@ async def test_peer_that_reads_a_large_body_slowly_is_not_silent(tls: ssl.SSLCon
             await asyncio.sleep(0.01)
         await connection.answer()
 
-    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file, read_timeout_s=0.5) as client:
+    async with serving(script, tls) as server, RawClient(server.port, authority.ca_file, read_timeout_s=1.2) as client:
         assert (await client.push(body=bytes(20_000_000))).cause is None
 
 

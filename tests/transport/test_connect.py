@@ -16,7 +16,7 @@ from sidecar.transport.shortage import shortage_of
 from sidecar.transport.tls import build_tls_context
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient, Result
-from tests.support.raw_server import RawConnection, RawServer, Script, hold, serve_forever, serving
+from tests.support.raw_server import RawConnection, RawServer, Script, hold, serve_forever, serving, turns
 
 
 def assert_not_sent(result: Result, cause: str) -> None:
@@ -323,3 +323,89 @@ async def test_proxy_that_is_not_there(authority: Authority) -> None:
     proxy = f"http://127.0.0.1:{unused_port()}"
     async with RawClient(443, authority.ca_file, proxy=proxy) as client:
         assert_not_sent(await client.push(), "connect")
+
+
+@pytest.mark.parametrize("is_at_once", [True, False], ids=["at-once", "in-pieces"])
+async def test_proxy_that_refuses_and_hangs_up(*, is_at_once: bool, authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.read_head()
+        for piece in [REFUSAL] if is_at_once else [REFUSAL[:5], REFUSAL[5:30], REFUSAL[30:]]:
+            await connection.send(piece)
+            await turns(2)
+
+    for _ in range(5):
+        async with (
+            serving(script) as listener,
+            RawClient(unused_port(), authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+        ):
+            assert_not_sent(await client.push(), "proxy")
+
+
+REFUSAL = b"HTTP/1.0 403 Forbidden\r\nserver: proxy\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        pytest.param(b"garbage", "connect", id="garbage"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nx: " + b"x" * 70_000, "connect", id="head-without-end"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\nmore", "connect", id="more-than-its-answer"),
+        pytest.param(b"HTTP/1.1\r\n\r\n", "proxy", id="no-status"),
+        pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", "proxy", id="other-status"),
+    ],
+)
+async def test_proxy_that_answers_something_else(answer: bytes, cause: str, authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.read_head()
+        await connection.send(answer)
+        assert await connection.read_eof() == b""
+
+    async with (
+        serving(script) as listener,
+        RawClient(unused_port(), authority.ca_file, proxy=f"http://127.0.0.1:{listener.port}") as client,
+    ):
+        assert_not_sent(await client.push(), cause)
+        await listener.wait_all_closed()
+
+
+async def test_proxy_is_told_a_name_as_it_is_written(authority: Authority) -> None:
+    """A name with other letters goes over the wire in its ASCII form, which is what the configuration has."""
+    heads: list[bytes] = []
+
+    async def script(connection: RawConnection) -> None:
+        heads.append(await connection.read_head())
+        await connection.answer(b"no", status="502 Bad Gateway")
+
+    async with (
+        serving(script) as listener,
+        RawClient(
+            443, authority.ca_file, host="xn--bcher-kva.example", proxy=f"http://127.0.0.1:{listener.port}"
+        ) as client,
+    ):
+        assert_not_sent(await client.push(), "proxy")
+    assert heads[0].startswith(b"CONNECT xn--bcher-kva.example:443 HTTP/1.1\r\nhost: xn--bcher-kva.example:443\r\n")
+
+
+async def test_proxys_credentials_may_have_any_letters(authority: Authority) -> None:
+    heads: list[bytes] = []
+
+    async def script(connection: RawConnection) -> None:
+        heads.append(await connection.read_head())
+        await connection.answer(b"no", status="407 Proxy Authentication Required")
+
+    async with (
+        serving(script) as listener,
+        RawClient(443, authority.ca_file, proxy=f"http://m%40e:p%3As%C3%BC%25@127.0.0.1:{listener.port}") as client,
+    ):
+        assert_not_sent(await client.push(), "proxy")
+    assert b"\r\nproxy-authorization: Basic " + base64.b64encode("m@e:p:s\u00fc%".encode()) + b"\r\n" in heads[0]
+
+
+async def test_peer_that_speaks_first_is_no_vendor(authority: Authority) -> None:
+    async def script(connection: RawConnection) -> None:
+        await connection.send(b"220 mail.example ESMTP\r\n")
+        await connection.read_eof()
+
+    async with serving(script) as server, RawClient(server.port, authority.ca_file) as client:
+        assert_not_sent(await client.push(), "tls")
+        await server.wait_all_closed()

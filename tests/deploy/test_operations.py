@@ -12,7 +12,7 @@ from tests.deploy.test_rules import ALERTS
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 METRIC = re.compile(r"^\| `(\w+)` \| (counter|gauge|histogram) \| ((?:`\w+` ?)*) ?\|", re.MULTILINE)
 HISTOGRAM_SUFFIX = re.compile(r"_(bucket|count|sum)$")
-WATCHED = ("secret", "certificate", "target hash key")
+WATCHED = ("secret", "vendor TLS", "certificate", "target hash key")
 LOG_METHODS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "exception": 0, "log": 1}
 
 

@@ -6,10 +6,12 @@ else does.
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from sidecar.transport.tls import build_tls_context, is_client_refused
 from tests.support.certificates import Authority, Leaf
 from tests.support.hand_tls import CLIENT_REFUSED, FATAL, OTHER, HandTls
 from tests.support.raw_client import RawClient, Result
@@ -134,6 +136,23 @@ async def test_alert_after_a_session_ticket_is_maybe_sent(name: str, tickets: in
 
     result = await push_once(by_hand(authority, fault, tickets=tickets), authority)
     assert seen(result) == (None, "connection_lost", True)
+
+
+@pytest.mark.parametrize("tickets", [0, 1])
+def test_ticket_counts_also_when_it_came_with_the_end_of_the_handshake(tickets: int, authority: Authority) -> None:
+    context = authority.server_context()
+    context.num_tickets = tickets
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = build_tls_context(authority.ca_file).wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
+    for end, raises in ((client, True), (server, True), (client, False), (server, False)):
+        with pytest.raises(ssl.SSLWantReadError) if raises else nullcontext():
+            end.do_handshake()
+    with pytest.raises(ssl.SSLWantReadError):
+        client.read()
+    alert = ssl.SSLError()
+    alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
+    assert is_client_refused(alert, client) is (tickets == 0)
 
 
 async def test_alert_within_an_answer_is_maybe_sent(authority: Authority) -> None:

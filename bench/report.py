@@ -36,8 +36,7 @@ DISTRIBUTIONS = (
     "protobuf",
     "protovalidate",
     "httpx",
-    "httpx-aiohttp",
-    "aiohttp",
+    "httptools",
     "uvloop",
     "msgspec",
 )

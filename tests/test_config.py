@@ -93,6 +93,8 @@ APP_DEFAULTS = {
     "max_retry_after_s": 3600.0,
     "quotas": None,
     "max_response_bytes": 1048576,
+    "max_response_head_bytes": 65536,
+    "max_response_headers": 1000,
     "code_classes": {},
 }
 RETRY_DEFAULTS = {"max_attempts": 3, "initial_backoff_s": 0.1, "max_backoff_s": 2.0, "budget_ratio": 0.2}
@@ -175,7 +177,8 @@ def test_every_key_can_be_given(tmp_path: Path) -> None:
         "secret_key_file": str(key_file), "ca_file": str(ca_file), "proxy": "http://proxy:3128", "environment": "dev",
         "connect_timeout_s": 1, "read_timeout_s": 2.5, "total_timeout_s": 39, "keepalive_idle_s": 4, "max_in_flight": 5,
         "max_queue": 0, "max_pending_bytes": 6145, "overload_retry_after_s": 6, "quota_retry_after_s": 7,
-        "max_retry_after_s": 8, "max_response_bytes": 4096, "quotas": {"all+tag": "10/hour"},
+        "max_retry_after_s": 8, "max_response_bytes": 4096,
+        "max_response_head_bytes": 100_000, "max_response_headers": 2000, "quotas": {"all+tag": "10/hour"},
         "retry": {"max_attempts": 1, "initial_backoff_s": 0.5, "max_backoff_s": 0.6, "budget_ratio": 0},
         "code_classes": {10100: "VENDOR_BUSY"},
     }  # fmt: skip
@@ -271,6 +274,8 @@ WRONG_TYPES: list[tuple[str, Any, str]] = [
     ("apps.shop.quotas", {"single": 5}, "apps.shop.quotas.single: Expected `str`, got `int`: put it in quotes"),
     ("apps.shop.quotas", {5: "5/second"}, "apps.shop.quotas: the key 5 must be a text: put it in quotes"),
     ("apps.shop.max_response_bytes", 10, "apps.shop.max_response_bytes: Expected `int` >= 1024"),
+    ("apps.shop.max_response_head_bytes", 10, "apps.shop.max_response_head_bytes: Expected `int` >= 65536"),
+    ("apps.shop.max_response_headers", 10, "apps.shop.max_response_headers: Expected `int` >= 1000"),
     ("apps.shop.retry", 3, "apps.shop.retry: Expected `object`, got `int`"),
     ("apps.shop.retry.max_attempts", 11, "apps.shop.retry.max_attempts: Expected `int` <= 10"),
     ("apps.shop.retry.initial_backoff_s", 0, "apps.shop.retry.initial_backoff_s: Expected `float` > 0.0"),

@@ -39,7 +39,6 @@ DISTRIBUTIONS = (
     "protovalidate",
     "httpx",
     "httptools",
-    "aiohttp",
     "uvloop",
     "msgspec",
 )

@@ -63,9 +63,8 @@ ARROWS: dict[str, set[str]] = {
 # Third-party packages, and the only modules that may know them. What is not named is free.
 OWNERS: dict[str, dict[str, str]] = {
     "httpx": {"sidecar.transport": "the vendor side of HTTP"},
-    "httpx_aiohttp": {"sidecar.transport.pool": "the transport in use"},
+    "httptools": {"sidecar.transport.answer": "parses the vendors' answers"},
     "aiohttp": {
-        "sidecar.transport.pool": "the transport in use",
         "sidecar.server.admin": "serves the operators' HTTP (aiohttp.web)",
         "sidecar.simulator": "serves the simulated vendor (aiohttp.web)",
     },

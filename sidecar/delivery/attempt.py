@@ -208,8 +208,12 @@ class Attempt(Generic[T]):
     def _send(self) -> None:
         try:
             self._route.client.send(self.exchange, self._outgoing.headers, self._outgoing.body)
-        except Exception:  # noqa: BLE001  # whatever it is, a part of the request may have left
+        except Exception as error:
             _log.exception("bug while writing a request", extra={"app": self._route.app, **self._call.trace.ids})
+            if not self.exchange.is_written:
+                self._end_unsent(type(error).__name__)
+                raise SidecarBug(type(error).__name__, sent=Sent.NO) from error
+            # A part of the request may have left.
             self.cut()
             self.exchange.end(None, CANCELLED)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -119,11 +119,16 @@ class RawClient:
         """Start a push in a task of its own."""
         return asyncio.create_task(self.push(before_first_byte, body))
 
-    async def push(self, before_first_byte: Callable[[], Awaitable[None]] = allow, body: bytes = BODY) -> Result:
+    async def push(
+        self,
+        before_first_byte: Callable[[], Awaitable[None]] = allow,
+        body: bytes = BODY,
+        headers: Mapping[str, str] = HEADERS,
+    ) -> Result:
         """Make one push; to cancel it cuts it off, wherever it is."""
         permit = Breaker(failure_ratio=1.0, min_calls=1_000_000, window_s=10.0, open_s=5.0).admit()
         call = Caller(before_first_byte).call()
-        outgoing = Outgoing(HEADERS, body, "single", is_repeatable_when_busy=False)
+        outgoing = Outgoing(headers, body, "single", is_repeatable_when_busy=False)
         attempt = Attempt(self._route, call, outgoing, lambda reply, _: reply, number=1, permit=permit, hold=None)
         exchange = attempt.exchange
         reply = cause = None

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from sidecar.errors import Sent, SidecarBug
 from tests.support.certificates import Authority
 from tests.support.raw_client import RawClient, Result
 from tests.support.raw_server import OK, RawConnection, Script, hold, serve_forever, serving
@@ -279,3 +280,16 @@ async def test_silent_listener_does_not_hold_the_close_up(tls: ssl.SSLContext, a
         with pytest.raises(asyncio.CancelledError):
             await push
         await server.wait_all_closed()
+
+
+async def test_bug_of_ours_before_the_write_is_told_at_once_and_not_sent(
+    tls: ssl.SSLContext, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(serve_forever, tls) as server, RawClient(server.port, authority.ca_file) as client:
+        with pytest.raises(SidecarBug) as bug:
+            await client.push(headers={"x-name": "\u4f60"})
+        assert bug.value.sent is Sent.NO
+        assert [record.getMessage() for record in caplog.records] == ["bug while writing a request"]
+        assert (client.pool.active, client.pool.idle) == (0, 1)
+        assert (await client.push()).cause is None
+        assert len(server.requests) == len(server.connections) == 1

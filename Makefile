@@ -43,7 +43,7 @@ demo: $(RUNTIME) ## one push of every audience and every message type, and where
 	@$(PY) -m sidecar.cli.demo
 
 test: $(READY) ## run all tests: side by side what measures nothing, then the rest
-	$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup --max-worker-restart 0 $(addprefix --ignore ,$(ALONE))
+	$(PYTEST) --numprocesses $(WORKERS) --no-loadscope-reorder --max-worker-restart 0 $(addprefix --ignore ,$(ALONE))
 	$(PYTEST) $(ALONE)
 
 check: lint type proto $(READY) ## all that a change must pass: format, lint, types, contract, tests with branch coverage

@@ -17,21 +17,12 @@ leave_event_engine(os.environ)
 from sidecar.config import Config  # noqa: E402
 from sidecar.simulator import Simulator  # noqa: E402
 from tests.support.running import Running, build_config, running_sidecar  # noqa: E402
+from tests.support.side_by_side import GroupScheduling, put_groups_first  # noqa: E402
 
 Configure = Callable[..., Config]
 StartSidecar = Callable[..., Awaitable[Running]]
 
 STATED = "stated"
-# Tests that stay on one worker although they are in several files, by the start of their paths: those of the callers
-# build with Maven into the folder of its sources, those of the image share one build, those of deploy/ one Prometheus.
-GROUPS = {
-    "tests/interop/": "callers",
-    "tests/jaeger/": "callers",
-    "tests/test_clients.py": "callers",
-    "tests/image/": "image",
-    "tests/deploy/": "deploy",
-}
-
 # How long an example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -57,13 +48,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(line)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, since they share its fixtures, and those of a group."""
-    for item in items:
-        path = item.path.relative_to(item.config.rootpath).as_posix()
-        group = next((name for start, name in GROUPS.items() if path.startswith(start)), path)
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling:
+    """Schedule by groups when several processes run the tests."""
+    return GroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the groups in such a process."""
+    if hasattr(config, "workerinput"):
+        put_groups_first(items)
 
 
 @pytest.fixture

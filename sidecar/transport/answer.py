@@ -128,6 +128,8 @@ class AnswerReader:
             return
         self._head_bytes += len(name) + len(value) + _HEADER_MARKS
         self.headers.append((name, value))
+        if b"\0" in value:  # which the leniency lets pass (RFC 9110, 5.5)
+            self._overrun = "response_invalid"
         if self._head_bytes > self._limits.max_head_bytes or len(self.headers) > self._limits.max_headers:
             self._overrun = "response_invalid"
 

@@ -6,7 +6,7 @@ Before the body was asked for, nothing was sent; from then on the push may have 
 from tests.matrix.faults import Fault, alerting, demanding, full_backlog, nobody, raw
 from tests.matrix.row import TRIES, Row
 from tests.matrix.scripts import SUCCESS, after_head, answers, closes, drips, head_of, on_second_call, resets, sends
-from tests.matrix.stage import LOST, RAW, SHORT_CONNECT, SHORT_READ, SHORT_TOTAL
+from tests.matrix.stage import DEADLINE_S, LATE_READ, LOST, RAW, SHORT_CONNECT, SHORT_READ, SHORT_TOTAL
 from tests.matrix.verdict import ACCEPTED, DEADLINE_MAYBE, DEADLINE_UNSENT, DONE, NOT_SENT, UNKNOWN, Attempt
 from tests.support.hand_tls import CLIENT_REFUSED, OTHER
 from tests.support.raw_server import OK, RawServer, hold, serve_forever, turns
@@ -78,7 +78,7 @@ ROWS = [
         "the deadline in a handshake that stalls",
         raw(hold, certificates=()),
         DEADLINE_UNSENT,
-        timeout_s=0.3,
+        timeout_s=DEADLINE_S,
         calls=0,
         cause="cancelled",
     ),
@@ -94,9 +94,9 @@ ROWS = [
     maybe("102 without end", raw(drips(b"", b"HTTP/1.1 102 P\r\n\r\n", 0.01), SHORT_TOTAL), "total_timeout"),
     Row(
         "the deadline before the answer",
-        raw(on_second_call(answers()), SHORT_READ, is_warm=True),
+        raw(on_second_call(answers()), LATE_READ, is_warm=True),
         DEADLINE_MAYBE,
-        timeout_s=0.2,
+        timeout_s=DEADLINE_S,
         connections=0,
         cause="read_timeout",
     ),

@@ -16,7 +16,7 @@ from tests.matrix.scripts import (
     relay,
     resets,
 )
-from tests.matrix.stage import LOST, RAW, VIA, VIA_SHORT_CONNECT
+from tests.matrix.stage import DEADLINE_S, LOST, RAW, VIA, VIA_SHORT_CONNECT
 from tests.matrix.verdict import ACCEPTED, DEADLINE_UNSENT
 from tests.support.raw_server import RawServer, Script, hold
 
@@ -63,7 +63,7 @@ ROWS = [
         "the deadline while a proxy says nothing",
         proxied(hold),
         DEADLINE_UNSENT,
-        timeout_s=0.3,
+        timeout_s=DEADLINE_S,
         calls=0,
         cause="cancelled",
     ),

@@ -32,12 +32,17 @@ from tests.support.waiting import until
 
 # The simulator's app; and apps of the raw vendor: with generous limits, and with one that is short.
 SIMULATED, RAW, SHORT_CONNECT, SHORT_READ, SHORT_TOTAL = "shop", "raw", "short_connect", "short_read", "short_total"
+# Its limit of silence is later than `DEADLINE_S`.
+LATE_READ = "late_read"
 # The raw vendor through a proxy that a row serves; and a vendor whose name does not resolve.
 VIA, VIA_SHORT_CONNECT, LOST = "via", "via_short_connect", "lost"
 
 SHORT_S = 0.25
 # Connecting and sending come before it ends.
 SHORT_TOTAL_S = 0.5
+# A caller's deadline that is to pass. The sidecar answers a tenth of it earlier, which a busy machine does not use up.
+DEADLINE_S = 2.0
+LATE_READ_S = 2.5
 # What the vendor's quota tells to wait, where the vendor does not say.
 QUOTA_RETRY_AFTER_S = 0.05
 
@@ -100,7 +105,7 @@ class Stage:
                     self.vendor,
                     app={"proxy": proxy, **_LIMITS},
                     apps=self._apps(proxy),
-                    server={"listen": listen},
+                    server={"listen": listen, "deadline_margin_s": DEADLINE_S / 10},
                     breaker={"min_calls": 1_000_000},  # or it would open: most calls here fail
                 )
                 self._running = await stack.enter_async_context(running_sidecar(config))
@@ -118,6 +123,7 @@ class Stage:
             RAW: raw,
             SHORT_CONNECT: {**raw, "connect_timeout_s": SHORT_S},
             SHORT_READ: {**raw, "read_timeout_s": SHORT_S, "total_timeout_s": 3},
+            LATE_READ: {**raw, "read_timeout_s": LATE_READ_S},
             SHORT_TOTAL: {**raw, "total_timeout_s": SHORT_TOTAL_S},
             LOST: {**raw, "base_url": "https://does-not-exist.invalid"},
             VIA: via,

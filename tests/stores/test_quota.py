@@ -67,7 +67,7 @@ async def stage(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[S
         yield Stage(MemoryCounter(clock), clock)
         return
     server: RedisServer = request.getfixturevalue("redis")
-    client = build_redis(RedisConfig(url=server.url))
+    client = build_redis(RedisConfig(url=server.url, timeout_s=5.0))
     await client.flushall()
     yield Stage(RedisCounter(client, PREFIX), clock, client)
     await client.aclose()

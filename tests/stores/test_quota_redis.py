@@ -28,7 +28,7 @@ def charge(cost: int = 1, limit: Limit = MINUTE) -> Charge:
 
 @pytest.fixture
 async def client(redis: RedisServer) -> AsyncIterator[Redis]:
-    built = build_redis(RedisConfig(url=redis.url))
+    built = build_redis(RedisConfig(url=redis.url, timeout_s=5.0))
     await built.flushall()
     yield built
     await built.aclose()
@@ -137,7 +137,7 @@ async def test_keys_of_the_release_before_are_not_touched(counter: RedisCounter,
 )
 async def test_failure_has_a_kind(tmp_path: Path, options: tuple[str, str], kind: str) -> None:
     with redis_server(tmp_path, options[0], *options[1].split()) as server:
-        client = build_redis(RedisConfig(url=server.url))
+        client = build_redis(RedisConfig(url=server.url, timeout_s=5.0))
         with pytest.raises(StoreFailure) as failure:
             await RedisCounter(client, PREFIX).take([charge()])
         await client.aclose()
@@ -146,7 +146,7 @@ async def test_failure_has_a_kind(tmp_path: Path, options: tuple[str, str], kind
 
 async def test_redis_that_is_away_is_a_failure(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        client = build_redis(RedisConfig(url=server.url))
+        client = build_redis(RedisConfig(url=server.url, timeout_s=5.0))
     with pytest.raises(StoreFailure) as failure:
         await RedisCounter(client, PREFIX).look([charge()])
     await client.aclose()

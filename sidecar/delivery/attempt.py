@@ -14,11 +14,11 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from sidecar.delivery.breaker import Permit
 from sidecar.delivery.call import Call, Withheld
-from sidecar.delivery.causes import CANCELLED, EARLY_HEADERS
+from sidecar.delivery.causes import CANCELLED, EARLY_HEADERS, SAY_NOTHING, failure_error
 from sidecar.delivery.outgoing import Outgoing
 from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.reservation import Hold
-from sidecar.errors import DeadlineExceeded, NotSent, OutcomeUnknown, PushError, QuotaExceeded, Sent, SidecarBug
+from sidecar.errors import DeadlineExceeded, PushError, QuotaExceeded, Sent, SidecarBug
 from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.tracing import end_attempt
@@ -26,16 +26,8 @@ from sidecar.tracebacks import drop_tracebacks
 from sidecar.transport.client import VendorClient
 from sidecar.transport.exchange import Exchange, TransportFailure
 from sidecar.transport.reply import Reply
-from sidecar.transport.shortage import DETAILS as SHORTAGES
 
 T = TypeVar("T")
-
-# Failures that say nothing of whether the vendor can be reached and answers: a caller that is gone, an old connection
-# that it closed, answers that are none, and what we ran out of ourselves.
-_SAY_NOTHING = frozenset({
-    CANCELLED, EARLY_HEADERS, "idle_connection_closed", "unsolicited_answer", "response_too_large", "response_invalid",
-    *SHORTAGES,
-})  # fmt: skip
 
 # An event loop that has closed a connection tells why after so many turns: of TCP, and then of TLS.
 _TURNS_TO_TELL = 3
@@ -181,7 +173,7 @@ class Attempt(Generic[T]):
                 raise TransportFailure("total_timeout") from None
         except TransportFailure as failure:
             self._end_unsent(failure.cause, failure.cause)
-            raise _failure_error(failure.cause, may_have_left=False) from failure
+            raise failure_error(failure.cause, may_have_left=False) from failure
         except (asyncio.CancelledError, DeadlineExceeded):
             self._end_unsent(CANCELLED)
             raise
@@ -247,6 +239,8 @@ class Attempt(Generic[T]):
     def _end_unsent(self, error_type: str, cause: str = "") -> None:
         """Record an end before the first byte; `cause` where it was a failure."""
         route, exchange = self._route, self.exchange
+        # Those before it provably did nothing, and all was ready for this one's first byte, perhaps.
+        self._call.sent = Sent.NO
         reached: bool | None = None
         if exchange.is_connected:
             # What came after the connection was ours, but for the vendor's late refusal of our certificate.
@@ -255,7 +249,7 @@ class Attempt(Generic[T]):
         else:
             # A vendor that was out of reach for half of connect_timeout_s counts as a failure, whatever ended the wait.
             is_long = route.clock() - self._started >= route.client.limits.connect_timeout_s / 2
-            if (cause and cause not in _SAY_NOTHING) or (error_type == CANCELLED and is_long):
+            if (cause and cause not in SAY_NOTHING) or (error_type == CANCELLED and is_long):
                 reached = False
         if cause:
             route.metrics.attempt_failures.labels(route.app, cause).inc()
@@ -271,7 +265,7 @@ class Attempt(Generic[T]):
         try:
             if reply is None:
                 attributes[names.ERROR_TYPE] = exchange.cause
-                reached = None if exchange.cause in _SAY_NOTHING else False
+                reached = None if exchange.cause in SAY_NOTHING else False
                 self._raise_failure(exchange.cause)
             attributes[names.HTTP_RESPONSE_STATUS_CODE] = reply.status
             answer = self._read(reply, self._number)
@@ -292,7 +286,7 @@ class Attempt(Generic[T]):
     def _raise_failure(self, cause: str) -> NoReturn:
         if cause != CANCELLED:
             self._route.metrics.attempt_failures.labels(self._route.app, cause).inc()
-        raise _failure_error(cause, may_have_left=self.exchange.may_have_left)
+        raise failure_error(cause, may_have_left=self.exchange.may_have_left)
 
     def _record(
         self, attributes: dict[str, str | int | bool], status: int, *, is_error: bool, reached: bool | None
@@ -342,10 +336,3 @@ class Attempt(Generic[T]):
 def _status_label(status: int) -> str:
     """Return a status as a label: as it is if it is a registered one, else by its class. The vendor chooses it."""
     return str(status) if status in _KNOWN_STATUSES or status == 0 else f"{status // 100}xx"
-
-
-def _failure_error(cause: str, *, may_have_left: bool) -> PushError:
-    what = cause.replace("_", " ")
-    if may_have_left:
-        return OutcomeUnknown(f"no usable answer from the vendor ({what}): the push may have gone out", cause=cause)
-    return NotSent(f"nothing was sent to the vendor ({what})", cause=cause)

@@ -11,7 +11,7 @@ from sidecar.delivery.call import Call
 from sidecar.delivery.claim import Keeper
 from sidecar.delivery.idempotency import Idempotency
 from sidecar.delivery.quota import read_quotas
-from sidecar.errors import NotSent, QuotaExceeded
+from sidecar.errors import NotSent, QuotaExceeded, Sent
 from sidecar.stores.memory import MemoryStore
 from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
@@ -119,3 +119,32 @@ async def test_step_to_sending_that_was_begun_is_made_to_its_end_when_the_connec
     again = Caller().call()
     await world.push(bench, "order-1", again)
     assert not again.replayed
+
+
+async def test_caller_that_leaves_when_the_connection_was_lost_at_the_last_moment_leaves_its_id_free(
+    world: World,
+) -> None:
+    """All was ready, and nothing was sent: an id that stayed *sending* would be a *maybe* for its window."""
+    lost = asyncio.Event()
+
+    async def loses_the_connection_meanwhile(request: httpx.Request) -> httpx.Response:
+        asking = asyncio.create_task(ask(request))
+        while not world.store.begun:
+            await turns(1)
+        asking.cancel()
+        await asyncio.wait({asking})
+        asyncio.get_running_loop().call_later(0, lost.set)
+        raise httpx.ReadError("gone")
+
+    async def on_commit() -> None:
+        await lost.wait()
+        asyncio.get_running_loop().call_soon(pushing.cancel)
+
+    bench, call = Bench([loses_the_connection_meanwhile, answers()], max_attempts=1), Caller(on_commit).call()
+    pushing = asyncio.create_task(world.push(bench, "order-1", call))
+    await asyncio.wait({pushing})
+    assert (pushing.cancelled(), call.sent, bench.transport.bodies) == (True, Sent.NO, [])
+    await turns()
+    again = Caller().call()
+    await world.push(bench, "order-1", again)
+    assert (again.replayed, bench.transport.bodies) == (False, [BODY])

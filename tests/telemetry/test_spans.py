@@ -174,7 +174,7 @@ async def test_deadline_is_an_error_and_the_late_answer_still_ends_its_span(
     traced: Traced, collector: Collector
 ) -> None:
     async with traced() as running:
-        failure = await running.fail(android("fault-latency-1"), timeout_s=0.7, metadata=TRACEPARENT)
+        failure = await running.fail(android("fault-latency-2"), timeout_s=1.5, metadata=TRACEPARENT)
     assert (failure.code, failure.sent) == (grpc.StatusCode.DEADLINE_EXCEEDED, "maybe")
     server, client = collector.one("server"), collector.one("client")
     check_server_span(

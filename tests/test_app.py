@@ -112,7 +112,7 @@ async def test_stop_waits_for_the_answer_of_a_call_whose_caller_has_gone(
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
     async with served(write_config(tmp_path, vendor), environment) as on:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await on.push(android("fault-latency-1.5"), timeout=1)
+            await on.push(android("fault-latency-2"), timeout=1.5)
         assert failure_of(caught.value).reason == "DEADLINE"
         on.process.send_signal(signal.SIGTERM)
         assert await on.process.wait() == 0

@@ -41,7 +41,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) ->
     """Give each store in turn, ready."""
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis")
-        client = build_redis(RedisConfig(url=server.url, timeout_s=5.0))
+        client = build_redis(RedisConfig(url=server.url, timeout_s=10))
         await client.flushall()
         built: Store = RedisStore(client, window_s=WINDOW_S, key_prefix=PREFIX)
         await built.start()

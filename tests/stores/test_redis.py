@@ -37,7 +37,7 @@ PASSWORD = "zqpassword"
 async def connected(
     server: RedisServer, resolver: Resolver | None = None, **config: Any
 ) -> AsyncIterator[tuple[RedisStore, Redis]]:
-    client = build_redis(RedisConfig(**{"url": server.url, "timeout_s": 5.0, **config}), resolver)
+    client = build_redis(RedisConfig(**{"url": server.url, "timeout_s": 10, **config}), resolver)
     try:
         yield RedisStore(client, window_s=WINDOW_S, key_prefix=PREFIX), client
     finally:

@@ -106,7 +106,7 @@ async def test_families_have_these_names_types_and_labels(running: Running, vend
     vendor.script(Fault(kind=Kind.RET_CODE, ret_code=10201))
     await running.push(android(request_id="1"))
     await running.fail(android("fault-reset-after-body"))
-    await running.fail(android("fault-latency-0.8"), timeout_s=0.5)
+    await running.fail(android("fault-latency-1.4"), timeout_s=1)
     await until(lambda: b"push_sidecar_late_answers_total" in running.sidecar.metrics.exposition())
     families = (await scrape(running)).families
     assert {name: family.type for name, family in families.items()} == {
@@ -214,10 +214,10 @@ async def test_overload_and_the_queue_are_seen(start_sidecar: Callable[..., Any]
 
 
 async def test_late_answer_is_counted_by_what_it_meant(running: Running) -> None:
-    await running.fail(android("fault-latency-0.8"), timeout_s=0.5)
+    await running.fail(android("fault-latency-1.4"), timeout_s=1)
     failed_late = android("fault-http-502:late")
-    failed_late.token = "fault-latency-0.8:second"
-    await running.fail(failed_late, timeout_s=0.5)
+    failed_late.token = "fault-latency-1.4:second"
+    await running.fail(failed_late, timeout_s=1)
     answer = 'push_sidecar_late_answers_total{app="shop",reason="OK"} 2.0'
     await until(lambda: answer in running.sidecar.metrics.exposition().decode())
     seen = await scrape(running)

@@ -162,7 +162,7 @@ class VendorBusy(PushError):
 
 
 class NotSent(PushError):
-    """No byte of the push's body left this process.
+    """No byte of the push left this process, or the vendor's TLS refused our certificate before it read any.
 
     `cause` is a short token such as `connect`. `retry_after_s` is set where it is known when another try makes sense.
     """

@@ -142,7 +142,7 @@ async def test_hangup_reads_the_files_again_now_and_disturbs_no_call(vendor: Sim
         (tmp_path / "secret").write_text("a new secret")
         on.process.send_signal(signal.SIGHUP)
         line = await on.process.wait_for("files were read again")
-        assert (line["files"], line["changed"], line["unusable"]) == (1, ["secret shop"], [])
+        assert (line["files"], line["changed"], line["unusable"]) == (2, ["secret shop"], [])
         events = [entry["event"] for entry in on.process.lines]
         assert events.index("secret changed") < events.index("files were read again")
         assert (await in_flight).attempts == 1

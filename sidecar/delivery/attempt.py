@@ -9,12 +9,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from functools import cache
-from http import HTTPStatus
 from typing import Any, Generic, NoReturn, TypeVar
 
 from sidecar.delivery.breaker import Permit
 from sidecar.delivery.call import Call, Withheld
-from sidecar.delivery.causes import CANCELLED, EARLY_HEADERS, SAY_NOTHING, failure_error
+from sidecar.delivery.causes import CANCELLED, EARLY_HEADERS, SAY_NOTHING, failure_error, status_label
 from sidecar.delivery.outgoing import Outgoing
 from sidecar.delivery.pacing import Pacer
 from sidecar.delivery.reservation import Hold
@@ -31,8 +30,6 @@ T = TypeVar("T")
 
 # An event loop that has closed a connection tells why after so many turns: of TCP, and then of TLS.
 _TURNS_TO_TELL = 3
-
-_KNOWN_STATUSES = frozenset(HTTPStatus)
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +57,7 @@ class Route:
             names.SERVER_PORT: client.port,
         }
         # To look a child up by its labels costs as much as to count with it.
-        self.duration = cache(lambda status: metrics.vendor_duration.labels(app, _status_label(status)))
+        self.duration = cache(lambda status: metrics.vendor_duration.labels(app, status_label(status)))
         self.running: set[Attempt[Any]] = set()
         self._is_over: asyncio.Future[None] | None = None
 
@@ -190,12 +187,18 @@ class Attempt(Generic[T]):
             outgoing = self._outgoing
             await client.connect(exchange, outgoing.headers, len(outgoing.body), within_s=until - now)
             now = asyncio.get_running_loop().time()
+            # One that has ended already costs nothing of a quota.
+            await self._check_open()
         await self._prepare(until - now)
         # From here to the write nothing else runs: what is open now is open then.
-        if client.ended_by(exchange):
+        await self._check_open()
+
+    async def _check_open(self) -> None:
+        client = self._route.client
+        if cause := client.ended_by(self.exchange):
             for _ in range(_TURNS_TO_TELL):
                 await asyncio.sleep(0)
-            raise TransportFailure(client.ended_by(exchange))
+            raise TransportFailure(client.ended_by(self.exchange) or cause)
 
     def _send(self) -> None:
         try:
@@ -286,7 +289,9 @@ class Attempt(Generic[T]):
     def _raise_failure(self, cause: str) -> NoReturn:
         if cause != CANCELLED:
             self._route.metrics.attempt_failures.labels(self._route.app, cause).inc()
-        raise failure_error(cause, may_have_left=self.exchange.may_have_left)
+        raise failure_error(
+            cause, may_have_left=self.exchange.may_have_left, was_refused=self.exchange.was_refused_as_client
+        )
 
     def _record(
         self, attributes: dict[str, str | int | bool], status: int, *, is_error: bool, reached: bool | None
@@ -310,6 +315,16 @@ class Attempt(Generic[T]):
 
     def _end_late(self) -> None:
         """Record the end of a vendor call whose caller has gone."""
+        try:
+            self._record_late()
+        finally:
+            for then in self._then:
+                then()
+            # Where the end came in the turn of the caller's own, nobody waits for it any more.
+            self.is_detached = False
+            self._route.ended(self)
+
+    def _record_late(self) -> None:
         route, call = self._route, self._call
         outcome: Any
         try:
@@ -317,22 +332,15 @@ class Attempt(Generic[T]):
         except PushError as error:
             drop_tracebacks(error)
             outcome = error
+        except Exception as error:  # noqa: BLE001  # whatever it is, the place and the id are given back
+            _log.exception("bug while recording an answer", extra={"app": route.app, **call.trace.ids})
+            outcome = SidecarBug(type(error).__name__, sent=Sent.MAYBE)
         reason = "OK"
         if isinstance(outcome, PushError):
             outcome.attempts, reason = self._number, outcome.reason.value
+        if call.claim is not None:
+            call.claim.settle_later(outcome)
         route.metrics.late_answers.labels(route.app, reason).inc()
         _log.warning(
             "late vendor answer", extra={"app": route.app, "reason": reason, "audience": call.audience, **call.ids}
         )
-        if call.claim is not None:
-            call.claim.settle_later(outcome)
-        for then in self._then:
-            then()
-        # Where the end came in the turn of the caller's own, nobody waits for it any more.
-        self.is_detached = False
-        route.ended(self)
-
-
-def _status_label(status: int) -> str:
-    """Return a status as a label: as it is if it is a registered one, else by its class. The vendor chooses it."""
-    return str(status) if status in _KNOWN_STATUSES or status == 0 else f"{status // 100}xx"

@@ -42,8 +42,7 @@ class Call:
     holds a request id. `attempts` counts the calls to the vendor so far, for a call that ends without an error of
     delivery's. `target_hash` is the keyed hash of its single target, empty unless the configuration asks for it.
     `commit_limit_s`: the wait for its early headers ends by itself within that. `held_bytes` are counted for it until
-    `release_bytes`; `is_detached`: a vendor call goes on without the caller, and
-    releases them at its end.
+    `release_bytes`; `is_detached`: a vendor call goes on without the caller, and releases them at its end.
     """
 
     __slots__ = (

@@ -1,5 +1,7 @@
 """Why attempts fail, in the words of logs and metrics, and the errors that come of it."""
 
+from http import HTTPStatus
+
 from sidecar.errors import NotSent, OutcomeUnknown, PushError
 from sidecar.transport.shortage import DETAILS as SHORTAGES
 
@@ -16,9 +18,19 @@ SAY_NOTHING = frozenset({
 })  # fmt: skip
 
 
-def failure_error(cause: str, *, may_have_left: bool) -> PushError:
-    """Return the error of an attempt that has no answer."""
+_KNOWN_STATUSES = frozenset(HTTPStatus)
+
+
+def failure_error(cause: str, *, may_have_left: bool, was_refused: bool = False) -> PushError:
+    """Return the error of an attempt that has no answer; `was_refused`: the vendor's TLS refused our certificate."""
     what = cause.replace("_", " ")
     if may_have_left:
         return OutcomeUnknown(f"no usable answer from the vendor ({what}): the push may have gone out", cause=cause)
+    if was_refused:
+        return NotSent("the vendor's TLS refused the sidecar's certificate, and read nothing", cause=cause)
     return NotSent(f"nothing was sent to the vendor ({what})", cause=cause)
+
+
+def status_label(status: int) -> str:
+    """Return a status as a label: as it is if it is a registered one, else by its class. The vendor chooses it."""
+    return str(status) if status in _KNOWN_STATUSES or status == 0 else f"{status // 100}xx"

@@ -1,6 +1,6 @@
 """One app's way to its vendor: quota, a place in flight, attempts in turn.
 
-Until the first byte of the body, the caller's deadline bounds every wait and its hang-up ends it. What comes after is
+Until the first byte of a request, the caller's deadline bounds every wait and its hang-up ends it. What comes after is
 the attempt's (attempt.py).
 """
 

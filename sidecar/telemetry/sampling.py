@@ -32,6 +32,8 @@ class CallSampler(RandomIdGenerator, Sampler):
 
         Returns the ids of trace and span where the answer is to drop it; else None, and the span is to be started.
         """
+        # A span that did not start, such as one of a tracer that is switched off, has left its answer.
+        self._answer = None
         above = trace.get_current_span(parent).get_span_context()
         trace_id = above.trace_id if above.is_valid else self.generate_trace_id()
         answer = self._sampler.should_sample(parent, trace_id, name, SpanKind.SERVER, attributes, ())

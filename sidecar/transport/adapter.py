@@ -26,7 +26,10 @@ class RevokedError(Exception):
 
 
 class HttpxClient(VendorClient):
-    """Posts through an httpx transport. An exchange counts as connected when its body is asked for."""
+    """Posts through an httpx transport. An exchange counts as connected when its body is asked for.
+
+    What is read of an answer is the transport's affair: no limit is set here.
+    """
 
     def __init__(self, transport: httpx.AsyncBaseTransport, url: str, limits: Limits) -> None:
         super().__init__(url, limits)

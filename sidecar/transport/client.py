@@ -113,8 +113,12 @@ class PooledClient(VendorClient):
         return True
 
     def ended_by(self, exchange: Exchange) -> str:
-        """Return why its connection has ended; empty while it is open."""
-        return _connection_of(exchange).closed_by
+        """Return why nothing may be written on its connection; empty while it is open, and has brought nothing."""
+        connection = _connection_of(exchange)
+        if connection.closed_by or not exchange.is_reused or connection.is_quiet:
+            return connection.closed_by
+        # It was quiet when it was picked. A new one may have session tickets to read.
+        return "connection_lost"
 
     def send(self, exchange: Exchange, headers: Mapping[str, str], body: bytes) -> None:
         """Write the request."""

@@ -204,14 +204,18 @@ async def _reach(addresses: Sequence[Address]) -> _Opening:
     """
     if len(addresses) == 1:
         return await _open(addresses[0])
+    loop = asyncio.get_running_loop()
     tries: list[asyncio.Task[_Opening]] = []
     won: _Opening | None = None
     try:
         for address in addresses:
             tries.append(asyncio.create_task(_open(address)))
-            await asyncio.wait([tries[-1]], timeout=_NEXT_ADDRESS_S)
-            if (won := _won(tries)) is not None:
-                return won
+            until = loop.time() + _NEXT_ADDRESS_S
+            while not tries[-1].done() and (left_s := until - loop.time()) > 0:
+                running = [each for each in tries if not each.done()]
+                await asyncio.wait(running, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                if (won := _won(tries)) is not None:
+                    return won
         while running := [each for each in tries if not each.done()]:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             if (won := _won(tries)) is not None:

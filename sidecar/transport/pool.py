@@ -160,6 +160,8 @@ class Pool:
         try:
             return await waiter
         except asyncio.CancelledError:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
             # It may have been given something while it was giving up.
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 given = waiter.result()

@@ -148,3 +148,14 @@ async def test_caller_that_leaves_when_the_connection_was_lost_at_the_last_momen
     again = Caller().call()
     await world.push(bench, "order-1", again)
     assert (again.replayed, bench.transport.bodies) == (False, [BODY])
+
+
+async def test_connection_that_has_ended_as_it_is_made_costs_nothing_of_the_quota() -> None:
+    async def ends_as_it_is_made(request: httpx.Request) -> httpx.Response:
+        asking = asyncio.create_task(ask(request))
+        await turns(1)
+        asking.cancel()
+        raise httpx.ReadError("gone")
+
+    bench = Bench([ends_as_it_is_made, answers()], quotas=read_quotas({"single": "1/hour"}, ["single"]))
+    assert await bench.deliver(Caller().call(Countdown(60.0))) == "200 ok x2"

@@ -238,6 +238,33 @@ async def test_attempt_that_fails_while_it_is_cancelled_goes_unnoticed() -> None
     assert bench.admission.in_flight == 0
 
 
+class BrokenClaim:
+    """A hold of a request id with a bug."""
+
+    def check(self) -> None:
+        """Go on."""
+
+    async def begin_sending(self) -> None:
+        """Go on."""
+
+    def settle_later(self, _outcome: object) -> None:
+        """Fail."""
+        raise LookupError("a bug")
+
+
+async def test_bug_in_the_record_of_a_late_answer_gives_the_place_back() -> None:
+    vendor = Vendor(is_asked=True, then=answers())
+    bench = Bench([vendor])
+    call = Caller().call()
+    call.claim = BrokenClaim()
+    await cancelled(bench, vendor, call)
+    assert bench.admission.in_flight == 1
+    vendor.go.set()
+    await turns()
+    assert bench.admission.in_flight == 0
+    await asyncio.wait_for(bench.lane.aclose(), 5)
+
+
 async def test_queue_moves_on_when_a_detached_call_ends() -> None:
     vendor = Vendor(is_asked=True, then=answers())
     bench = Bench([vendor, answers(b"second")], max_in_flight=1)

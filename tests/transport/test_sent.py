@@ -217,6 +217,21 @@ async def test_connection_lost_while_the_hook_runs_is_not_sent(tls: ssl.SSLConte
         assert len(server.requests) == 1
 
 
+async def test_connection_that_ends_in_the_kernel_while_the_hook_runs_gets_no_byte(
+    tls: ssl.SSLContext, authority: Authority
+) -> None:
+    """The event loop has not seen it: what comes next to it would be taken for the push's own answer, or end it."""
+
+    async def hook() -> None:
+        server.connections[0].send_fin_now()
+
+    async with serving(serve_forever, tls) as server, RawClient(server.port, authority.ca_file) as client:
+        assert (await client.push()).reply is not None
+        result = await client.push(hook)
+        assert (result.cause is not None, result.was_asked, result.is_reused) == (True, False, True)
+        assert len(server.requests) == 1
+
+
 async def test_failing_hook_is_not_sent(tls: ssl.SSLContext, authority: Authority) -> None:
     seen: list[bytes] = []
 

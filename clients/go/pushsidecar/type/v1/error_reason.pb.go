@@ -73,8 +73,9 @@ const (
 	// The vendor could not create the push task, also after the sidecar's own retries.
 	// UNAVAILABLE, sent=no. Example: XG 10201.
 	ErrorReason_ERROR_REASON_VENDOR_BUSY ErrorReason = 11
-	// No byte of the push left the sidecar, also after its own retries. While the sidecar fails fast because the vendor
-	// could not be reached, `google.rpc.RetryInfo` says when it tries again.
+	// No byte of the push left the sidecar, or the vendor's TLS refused the sidecar's certificate before it read any; also
+	// after the sidecar's own retries. While the sidecar fails fast because the vendor could not be reached,
+	// `google.rpc.RetryInfo` says when it tries again.
 	// UNAVAILABLE, sent=no. Example: connection refused.
 	ErrorReason_ERROR_REASON_NOT_SENT ErrorReason = 12
 	// The sidecar is stopping and had not started this call.

@@ -25,7 +25,7 @@ from sidecar.target_hash import TargetHash
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.answer import AnswerLimits
 from sidecar.transport.client import Limits, PooledClient
-from sidecar.transport.connect import Connector, Proxy
+from sidecar.transport.connect import Connector
 from sidecar.transport.pool import Pool
 from sidecar.transport.resolve import Resolver
 
@@ -133,7 +133,7 @@ class Delivery:
             tls=tls.context,
             resolver=self._resolver,
             lookup_timeout_s=app.connect_timeout_s,
-            proxy=None if app.proxy is None else Proxy.of(app.proxy),
+            proxy=app.proxy,
         )
         if tls.is_from_files:
             use = partial(setattr, connector, "tls")

@@ -58,9 +58,9 @@ class Proxy:
 
 
 class Connector:
-    """Connects with the host of a URL over TLS, directly or through a proxy. A lookup may take `lookup_timeout_s`.
+    """Connects with the host of a URL over TLS, directly or through the proxy of another URL.
 
-    `tls` may be exchanged: it is for the connections that are made from then on.
+    A lookup may take `lookup_timeout_s`. `tls` may be exchanged: it is for the connections that are made from then on.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Connector:
         tls: ssl.SSLContext,
         resolver: Resolver,
         lookup_timeout_s: float,
-        proxy: Proxy | None = None,
+        proxy: str | None = None,
     ) -> None:
         parts = httpx.URL(url)
         self._host = parts.raw_host.decode("ascii")
@@ -78,7 +78,7 @@ class Connector:
         self.tls = tls
         self._resolver = resolver
         self._lookup_timeout_s = lookup_timeout_s
-        self._proxy = proxy
+        self._proxy = None if proxy is None else Proxy.of(proxy)
 
     async def connect(self, exchange: Exchange, build: Callable[[asyncio.Transport], P]) -> P:
         """Make a connection, for as long as it takes, and give it to what `build` makes of what is below TLS.

@@ -11,7 +11,7 @@ from typing import Protocol
 from sidecar.transport.reply import Reply
 
 # Timers count milliseconds, and may be early by a part of one.
-_TIMER_S = 0.001
+TIMER_S = 0.001
 
 
 class TransportFailure(Exception):  # an outcome, as httpx names its own
@@ -118,7 +118,7 @@ class Exchange:
             self._on_over = on_over
 
     def _on_time(self) -> None:
-        now = self._loop.time() + _TIMER_S
+        now = self._loop.time() + TIMER_S
         silent_at = self.heard_at + self._silence_s
         if now >= self._total_at:
             self._break_off("total_timeout")

@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 from sidecar.transport.answer import AnswerLimits
 from sidecar.transport.connect import Connector
-from sidecar.transport.exchange import Exchange
+from sidecar.transport.exchange import TIMER_S, Exchange
 from sidecar.transport.http1 import Connection
 
 Observe = Callable[[float], None]
 
-# Timers count milliseconds, and may be early by a part of one.
-_SWEEP_S = 0.001
 _CLOSED = "the pool is closed"
 
 
@@ -199,4 +197,4 @@ class Pool:
             self._idle[0].break_off("idle")
         self._sweep = None
         if self._idle:
-            self._sweep = self._loop.call_later(max(_SWEEP_S, self._idle[0].idle_since - oldest_at), self._close_idle)
+            self._sweep = self._loop.call_later(max(TIMER_S, self._idle[0].idle_since - oldest_at), self._close_idle)

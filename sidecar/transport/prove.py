@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from typing import cast
 
-from sidecar.transport.connect import Connector, Proxy
+from sidecar.transport.connect import Connector
 from sidecar.transport.exchange import Exchange
 from sidecar.transport.resolve import Resolver
 from sidecar.transport.tls import has_ticket, is_client_alert, is_tls13
@@ -32,9 +32,7 @@ async def prove(
 
     Returns what went wrong, in words; None when nothing did.
     """
-    connector = Connector(
-        url, tls=tls, resolver=resolver, lookup_timeout_s=timeout_s, proxy=None if proxy is None else Proxy.of(proxy)
-    )
+    connector = Connector(url, tls=tls, resolver=resolver, lookup_timeout_s=timeout_s, proxy=proxy)
     exchange = Exchange()
     try:
         await connector.look_up(exchange)

@@ -117,11 +117,12 @@ def _choose(request: PushRequest, name: str) -> None:
     if name == "token":
         request.token = "base"
     else:
-        getattr(request, name).SetInParent()
-        _fill(getattr(request, name))
+        fill(getattr(request, name))
 
 
-def _fill(message: Message) -> None:
+def fill(message: Message) -> None:
+    """Set a message, and in it what one of this type must have."""
+    message.SetInParent()
     for name, value in NEEDED.get(message.DESCRIPTOR.name, {}).items():
         if value == {}:
             getattr(message, name).SetInParent()
@@ -137,8 +138,7 @@ def _set(message: Message, path: str, whole: str) -> Any:
     if rest:
         held = getattr(message, name.removesuffix("[]"))
         below = held.add() if name.endswith("[]") else held
-        below.SetInParent()
-        _fill(below)
+        fill(below)
         return _set(below, rest, whole)
     field = message.DESCRIPTOR.fields_by_name[name]
     value = PROBES.get(whole, _value(field))
@@ -150,8 +150,7 @@ def _set(message: Message, path: str, whole: str) -> Any:
     elif isinstance(target, Duration | Timestamp):
         target.seconds = value
     elif isinstance(target, Message):
-        target.SetInParent()
-        _fill(target)
+        fill(target)
     else:
         setattr(message, name, value)
     return value

@@ -16,7 +16,7 @@ from sidecar.stores.memory import MemoryStore
 from sidecar.stores.quota_memory import MemoryCounter
 from sidecar.telemetry.metrics import Metrics
 from tests.support.clock import Clock
-from tests.support.fake_vendor import APP, BODY, Bench, Caller, Countdown, answers, ask
+from tests.support.fake_vendor import APP, BODY, Bench, Caller, Countdown, Step, answers, ask
 from tests.support.raw_server import turns
 
 CONTENT = b"c" * 16
@@ -61,6 +61,21 @@ class World:
         return await self.ids.once(call, request_id, CONTENT, PushResponse, deliver)
 
 
+def loses_the_connection(world: World, then: asyncio.Event) -> Step:
+    """Lose the connection while the step to *sending* is made; `then` is set after that."""
+
+    async def step(request: httpx.Request) -> httpx.Response:
+        asking = asyncio.create_task(ask(request))
+        while not world.store.begun:
+            await turns(1)
+        asking.cancel()
+        await asyncio.wait({asking})
+        asyncio.get_running_loop().call_later(0, then.set)
+        raise httpx.ReadError("gone")
+
+    return step
+
+
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     world = World()
@@ -103,16 +118,7 @@ async def test_step_to_sending_that_was_begun_is_made_to_its_end_when_the_connec
     """A store that is cut short in a step does not know what it did, and one over a network loses its connection."""
     world.store.go.clear()
 
-    async def loses_the_connection_meanwhile(request: httpx.Request) -> httpx.Response:
-        asking = asyncio.create_task(ask(request))
-        while not world.store.begun:
-            await turns(1)
-        asking.cancel()
-        await asyncio.wait({asking})
-        asyncio.get_running_loop().call_later(0, world.store.go.set)
-        raise httpx.ReadError("gone")
-
-    bench, call = Bench([loses_the_connection_meanwhile, answers()], max_attempts=1), Caller().call()
+    bench, call = Bench([loses_the_connection(world, world.store.go), answers()], max_attempts=1), Caller().call()
     with pytest.raises(NotSent):
         await world.push(bench, "order-1", call)
     assert (bench.transport.bodies, world.store.made) == ([], [True])
@@ -127,20 +133,11 @@ async def test_caller_that_leaves_when_the_connection_was_lost_at_the_last_momen
     """All was ready, and nothing was sent: an id that stayed *sending* would be a *maybe* for its window."""
     lost = asyncio.Event()
 
-    async def loses_the_connection_meanwhile(request: httpx.Request) -> httpx.Response:
-        asking = asyncio.create_task(ask(request))
-        while not world.store.begun:
-            await turns(1)
-        asking.cancel()
-        await asyncio.wait({asking})
-        asyncio.get_running_loop().call_later(0, lost.set)
-        raise httpx.ReadError("gone")
-
     async def on_commit() -> None:
         await lost.wait()
         asyncio.get_running_loop().call_soon(pushing.cancel)
 
-    bench, call = Bench([loses_the_connection_meanwhile, answers()], max_attempts=1), Caller(on_commit).call()
+    bench, call = Bench([loses_the_connection(world, lost), answers()], max_attempts=1), Caller(on_commit).call()
     pushing = asyncio.create_task(world.push(bench, "order-1", call))
     await asyncio.wait({pushing})
     assert (pushing.cancelled(), call.sent, bench.transport.bodies) == (True, Sent.NO, [])

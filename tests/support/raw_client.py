@@ -17,7 +17,7 @@ from sidecar.telemetry import names
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport.answer import AnswerLimits
 from sidecar.transport.client import Limits, PooledClient
-from sidecar.transport.connect import Connector, Proxy
+from sidecar.transport.connect import Connector
 from sidecar.transport.pool import Pool
 from sidecar.transport.reply import Reply
 from sidecar.transport.resolve import Resolver
@@ -84,7 +84,7 @@ class RawClient:
             tls=tls,
             resolver=resolver or Resolver(),
             lookup_timeout_s=connect_timeout_s,
-            proxy=Proxy.of(proxy) if proxy else None,
+            proxy=proxy,
         )
         self.pool = Pool(
             connector,

@@ -160,7 +160,6 @@ def test_next_answer_has_nothing_of_the_one_before(data: bytes) -> None:
 def test_answer_without_a_length_ends_with_the_stream(data: bytes, body: bytes) -> None:
     for pieces in split(data):
         reader = AnswerReader(LIMITS)
-        reader.reset(None)
         feed(reader, pieces)
         assert not reader.is_whole
         reader.feed_eof()
@@ -181,7 +180,6 @@ def test_answer_without_a_length_ends_with_the_stream(data: bytes, body: bytes) 
 )
 def test_half_an_answer_stays_one_at_the_end(data: bytes) -> None:
     reader = AnswerReader(LIMITS)
-    reader.reset(None)
     if data:
         reader.feed(data)
     reader.feed_eof()
@@ -213,7 +211,6 @@ def test_half_an_answer_stays_one_at_the_end(data: bytes) -> None:
 def test_what_is_no_answer_is_told(data: bytes) -> None:
     for pieces in split(data):
         reader = AnswerReader(LIMITS)
-        reader.reset(None)
         with pytest.raises(AnswerError) as error:
             feed(reader, pieces)
         assert error.value.cause == "response_invalid"
@@ -221,7 +218,6 @@ def test_what_is_no_answer_is_told(data: bytes) -> None:
 
 def test_second_answer_in_the_same_bytes_ends_the_connection() -> None:
     reader = AnswerReader(LIMITS)
-    reader.reset(None)
     reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nown" + NEXT)
     assert (reader.is_whole, reader.is_last, reader.body) == (True, True, b"own")
     assert (b"x-next", b"1") not in reader.headers
@@ -230,7 +226,6 @@ def test_second_answer_in_the_same_bytes_ends_the_connection() -> None:
 def test_what_follows_a_switch_of_protocols_is_not_looked_at() -> None:
     for follows in (b"\x00\x01", NEXT, b"HTTP/1.1 2x0"):
         reader = AnswerReader(LIMITS)
-        reader.reset(None)
         reader.feed(b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n" + follows)
         assert (reader.is_whole, reader.is_last, reader.status, reader.body) == (True, True, 101, b"")
 
@@ -257,7 +252,6 @@ def in_records(data: bytes) -> list[bytes]:
 def test_limits_of_a_head(headers: list[bytes], *, is_read: bool, is_whole_at_once: bool) -> None:
     data = b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"content-length: 2", b"", b"{}"])
     reader = AnswerReader(LIMITS)
-    reader.reset(None)
     pieces = [data] if is_whole_at_once else in_records(data)
     if is_read:
         feed(reader, pieces)
@@ -274,7 +268,6 @@ def test_limits_of_a_head(headers: list[bytes], *, is_read: bool, is_whole_at_on
 )
 def test_interim_answers_without_end_are_no_answer(interim: bytes) -> None:
     reader = AnswerReader(LIMITS)
-    reader.reset(None)
     with pytest.raises(AnswerError) as error:
         feed(reader, [interim] * 10_000)
     assert error.value.cause == "response_invalid"
@@ -308,7 +301,6 @@ def chunked(size: int, count: int) -> bytes:
 def test_limits_of_a_body(data: bytes, *, is_read: bool) -> None:
     for pieces in ([data], in_records(data)):
         reader = AnswerReader(LIMITS)
-        reader.reset(None)
         if is_read:
             feed(reader, pieces)
             assert (reader.is_whole, reader.is_last, len(reader.body)) == (True, False, 100_000)

@@ -368,16 +368,21 @@ async def test_proxy_that_answers_something_else(answer: bytes, cause: str, auth
         await listener.wait_all_closed()
 
 
-async def test_proxy_is_told_a_name_as_it_is_written(authority: Authority) -> None:
-    """A name with other letters goes over the wire in its ASCII form, which is what the configuration has."""
-    heads: list[bytes] = []
+def refusing(status: str, heads: list[bytes]) -> Script:
+    """Be a proxy that notes what it is asked, and refuses."""
 
     async def script(connection: RawConnection) -> None:
         heads.append(await connection.read_head())
-        await connection.answer(b"no", status="502 Bad Gateway")
+        await connection.answer(b"no", status=status)
 
+    return script
+
+
+async def test_proxy_is_told_a_name_as_it_is_written(authority: Authority) -> None:
+    """A name with other letters goes over the wire in its ASCII form, which is what the configuration has."""
+    heads: list[bytes] = []
     async with (
-        serving(script) as listener,
+        serving(refusing("502 Bad Gateway", heads)) as listener,
         RawClient(
             443, authority.ca_file, host="xn--bcher-kva.example", proxy=f"http://127.0.0.1:{listener.port}"
         ) as client,
@@ -388,13 +393,8 @@ async def test_proxy_is_told_a_name_as_it_is_written(authority: Authority) -> No
 
 async def test_proxys_credentials_may_have_any_letters(authority: Authority) -> None:
     heads: list[bytes] = []
-
-    async def script(connection: RawConnection) -> None:
-        heads.append(await connection.read_head())
-        await connection.answer(b"no", status="407 Proxy Authentication Required")
-
     async with (
-        serving(script) as listener,
+        serving(refusing("407 Proxy Authentication Required", heads)) as listener,
         RawClient(443, authority.ca_file, proxy=f"http://m%40e:p%3As%C3%BC%25@127.0.0.1:{listener.port}") as client,
     ):
         assert_not_sent(await client.push(), "proxy")

@@ -6,7 +6,8 @@ The calls are turned by hand here, so that two things happen in the same turn of
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -54,6 +55,16 @@ def pool_of(
     return Pool(connector, limits=limits, max_connections=max_connections, keepalive_idle_s=60.0, clock=clock)
 
 
+@asynccontextmanager
+async def one_taken(tls: ssl.SSLContext, authority: Authority) -> AsyncIterator[tuple[RawServer, Pool, Connection]]:
+    """Give a server, a pool of one connection, and that connection, taken."""
+    async with serving(hold, tls) as server:
+        pool = pool_of(server, authority)
+        yield server, pool, await pool.obtain(Exchange())
+        await pool.aclose()
+        assert pool.active == 0
+
+
 def waits(pool: Pool) -> "asyncio.Task[Connection]":
     return asyncio.create_task(pool.obtain(Exchange()))
 
@@ -67,40 +78,31 @@ async def left(task: "asyncio.Task[Connection]") -> None:
 async def test_connection_that_is_given_to_one_that_leaves_goes_to_the_next(
     tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (_, pool, connection):
         first, second = waits(pool), waits(pool)
         await turns()
         connection.give_back()
         await left(first)
         assert await second is connection
         assert (pool.active, pool.idle) == (1, 0)
-        await pool.aclose()
 
 
 async def test_room_that_is_given_to_one_that_leaves_goes_to_the_next(
     tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (_, pool, connection):
         first, second = waits(pool), waits(pool)
         await turns()
         connection.break_off("lost")
         await left(first)
         assert await second is not connection
         assert (pool.active, pool.idle) == (1, 0)
-        await pool.aclose()
-        assert pool.active == 0
 
 
 async def test_connection_that_ended_on_its_way_to_one_that_leaves_is_not_kept(
     tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (_, pool, connection):
         first = waits(pool)
         await turns()
         connection.give_back()
@@ -109,16 +111,13 @@ async def test_connection_that_ended_on_its_way_to_one_that_leaves_is_not_kept(
         assert (pool.active, pool.idle) == (0, 0)
         assert not (await pool.obtain(Exchange())).ended_by
         assert (pool.active, pool.idle) == (1, 0)
-        await pool.aclose()
 
 
 @pytest.mark.parametrize("is_told", [False, True], ids=["in-the-kernel", "told"])
 async def test_connection_that_ended_on_its_way_to_the_first_makes_room_for_it(
     *, is_told: bool, tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (server, pool, connection):
         await server.wait_open(at_least=1)
         first, second = waits(pool), waits(pool)
         await turns()
@@ -138,15 +137,12 @@ async def test_connection_that_ended_on_its_way_to_the_first_makes_room_for_it(
         new.give_back()
         assert await other is new
         assert (pool.active, pool.idle) == (1, 0)
-        await pool.aclose()
 
 
 async def test_newcomer_does_not_take_the_room_of_one_that_waits(tls: ssl.SSLContext, authority: Authority) -> None:
     order: list[str] = []
 
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (_, pool, connection):
 
         async def call(name: str) -> None:
             got = await pool.obtain(Exchange())
@@ -159,7 +155,6 @@ async def test_newcomer_does_not_take_the_room_of_one_that_waits(tls: ssl.SSLCon
         await call("newcomer")  # not in a task: it comes before the one that was woken
         await early
         assert order == ["early", "newcomer"]
-        await pool.aclose()
 
 
 async def test_connection_that_ended_while_it_was_made_leaves_its_room(
@@ -204,9 +199,7 @@ async def test_last_used_is_used_first(tls: ssl.SSLContext, authority: Authority
 async def test_closed_pool_refuses_those_that_wait_and_those_that_come(
     tls: ssl.SSLContext, authority: Authority
 ) -> None:
-    async with serving(hold, tls) as server:
-        pool = pool_of(server, authority)
-        connection = await pool.obtain(Exchange())
+    async with one_taken(tls, authority) as (server, pool, connection):
         waiting = waits(pool)
         await turns()
         await pool.aclose()

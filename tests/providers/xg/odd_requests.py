@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from pushsidecar.xg.v1 import PushRequest
 from tests.contract.case_table import cases
-from tests.contract.probes import NEEDED
+from tests.contract.probes import fill
 from tests.contract.proto_rules import is_ours, rules
 
 _LIMITS = {limit for rule in rules() for limit in rule.limits.values()}
@@ -68,9 +68,9 @@ def _plain(chance: random.Random) -> PushRequest:
     if audience == "token":
         request.token = "t" * chance.choice([1, 40, 64])
     else:
-        _need(getattr(request, audience))
+        fill(getattr(request, audience))
     message = chance.choice(_MESSAGES)
-    _need(getattr(request, message))
+    fill(getattr(request, message))
     if chance.random() < 0.5:
         request.app = request.stat_tag = chance.choice(["shop", "店" * 255])
         request.request_id = "r" * 128
@@ -84,18 +84,6 @@ def _plain(chance: random.Random) -> PushRequest:
         elif audience.endswith("list"):
             request.push_id = "77"
     return request
-
-
-def _need(message: Message) -> None:
-    """Set what a message of this type must have."""
-    message.SetInParent()
-    for name, value in NEEDED.get(message.DESCRIPTOR.name, {}).items():
-        if value == {}:
-            getattr(message, name).SetInParent()
-        elif isinstance(value, list):
-            getattr(message, name)[:] = value
-        else:
-            setattr(message, name, value)
 
 
 def _change(chance: random.Random, message: Message) -> None:
@@ -125,7 +113,7 @@ def _set(chance: random.Random, message: Message, field: Any) -> None:
     elif field.is_repeated:
         del getattr(message, name)[:]
         for _ in range(chance.choice([0, 1, 2, 6])):
-            _need(item := getattr(message, name).add())
+            fill(item := getattr(message, name).add())
             if chance.random() < 0.5:
                 _change(chance, item)
     else:
@@ -139,7 +127,7 @@ def _change_part(chance: random.Random, part: Message) -> None:
     elif is_ours(part.DESCRIPTOR):
         part.SetInParent()
         if chance.random() < 0.6:
-            _need(part)
+            fill(part)
         if chance.random() < 0.9:
             _change(chance, part)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pushsidecar.xg.v1 import push_service_pb2 as pb
 from sidecar.errors import PushError
 from sidecar.providers.xg.answer import Answer, decode, decode_by_member, decode_documented
 from sidecar.providers.xg.codes import CodeClass
 from sidecar.providers.xg.read import Question, read, read_answer
 from sidecar.transport.reply import Reply
+from tests.providers.xg.audiences import AUDIENCES, request_to
 
 ANSWERS = 30_000
 
@@ -93,24 +93,8 @@ def an_answer(rng: random.Random) -> bytes:
 
 
 def a_question(rng: random.Random) -> Question:
-    request = pb.PushRequest()
-    request.android_message.title, request.android_message.content = "a title", "a content"
-    audience, count = (
-        rng.choice(["all", "tag", "token", "account", "token_list", "account_list"]),
-        rng.choice([1, 2, 3]),
-    )
-    if audience == "all":
-        request.all.SetInParent()
-    elif audience == "tag":
-        request.tag.tags.append("a tag")
-    elif audience == "token":
-        request.token = "token-0"
-    elif audience == "account":
-        request.account.account = "token-0"
-    elif audience == "token_list":
-        request.token_list.tokens.extend(f"token-{n}" for n in range(count))
-    else:
-        request.account_list.accounts.extend(f"token-{n}" for n in range(count))
+    # All by the same word: the answers name a target.
+    request = request_to(rng.choice(AUDIENCES), rng.choice([1, 2, 3]), account="token")
     return Question(request, "shop", rng.choice(CLASSES), 61.0)
 
 

@@ -11,28 +11,9 @@ from sidecar.errors import OutcomeUnknown, PushError, QuotaExceeded, Reason, Sen
 from sidecar.providers.xg.codes import CodeClass
 from sidecar.providers.xg.read import MAX_RETRY_AFTER_S, Question, read
 from sidecar.transport.reply import Reply
+from tests.providers.xg.audiences import AUDIENCES, LISTS, request_to
 
 QUOTA_RETRY_AFTER_S = 61.0
-AUDIENCES = ["all", "tag", "token", "token_list", "account", "account_list"]
-LISTS = ["token_list", "account_list"]
-
-
-def request_to(audience: str, targets: int = 3) -> pb.PushRequest:
-    request = pb.PushRequest()
-    request.android_message.title, request.android_message.content = "a title", "a content"
-    if audience == "all":
-        request.all.SetInParent()
-    elif audience == "tag":
-        request.tag.tags.append("a tag")
-    elif audience == "token":
-        request.token = "token-0"
-    elif audience == "account":
-        request.account.account = "account-0"
-    elif audience == "token_list":
-        request.token_list.tokens.extend(f"token-{n}" for n in range(targets))
-    else:
-        request.account_list.accounts.extend(f"account-{n}" for n in range(targets))
-    return request
 
 
 def ask(

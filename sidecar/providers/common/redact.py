@@ -20,18 +20,22 @@ PLACEHOLDER = "[...]"
 # message protects nobody, and leaves no message.
 MIN_INNER_CHARS = 4
 # How often escapes are resolved at most; each time is for another layer of quoting.
-_MAX_READINGS = 5
+_MAX_LAYERS = 5
+# Of so many layers each may be of JSON or of HTML alone, so that what looks like an escape of the other stays.
+_LAYERS_OF_ONE_KIND = 2
 # How far a message is looked at, beside the longest text: what a placeholder replaces may be long.
 _MAX_SEARCHED_CHARS = 16_384
 # What one character can take at the most: an HTML reference to an emoji, itself quoted.
 _MAX_CHARS_OF_ONE = 14
 
-_ESCAPE = re.compile(
+_JSON_ESCAPE = (
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})"
     r'|\\["\\/bfnrt]'
-    r"|&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
 )
+_HTML_ESCAPE = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
+_ESCAPE = re.compile(f"{_JSON_ESCAPE}|{_HTML_ESCAPE}")
+_OF_EACH_KIND = (_ESCAPE, re.compile(_JSON_ESCAPE), re.compile(_HTML_ESCAPE))
 # The strings and numbers of a valid JSON text. No parser: equal keys all count, and depth does not matter.
 _JSON_SCALAR = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*')
 
@@ -97,21 +101,24 @@ def _is_word(text: str) -> bool:
 
 
 def _readings(message: str) -> Iterator[_Reading]:
-    reading = _Reading(message, list(range(len(message) + 1)))
-    yield reading
-    for _ in range(_MAX_READINGS):
-        if "\\" not in reading.text and "&" not in reading.text:
-            return
-        reading = _resolved(reading)
-        yield reading
+    layer = [_Reading(message, list(range(len(message) + 1)))]
+    for depth in range(_MAX_LAYERS + 1):
+        yield from layer
+        kinds = _OF_EACH_KIND if depth < _LAYERS_OF_ONE_KIND else (_ESCAPE,)
+        deeper: list[_Reading] = []
+        for reading in layer:
+            if "\\" in reading.text or "&" in reading.text:
+                resolved = [_resolved(reading, escapes) for escapes in kinds]
+                deeper += [each for each in resolved if each.text != reading.text and each not in deeper]
+        layer = deeper
 
 
-def _resolved(reading: _Reading) -> _Reading:
-    """Resolve the escapes of a reading once."""
+def _resolved(reading: _Reading, escapes: re.Pattern[str]) -> _Reading:
+    """Resolve such escapes of a reading once."""
     pieces: list[str] = []
     starts: list[int] = []
     at = 0
-    for escape in _ESCAPE.finditer(reading.text):
+    for escape in escapes.finditer(reading.text):
         meant = _meant_by(escape[0])
         # A few references of HTML mean two characters, and some mean none: they stay, so that each has its place.
         if len(meant) != 1:

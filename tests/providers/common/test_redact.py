@@ -176,6 +176,13 @@ def test_placeholder_is_not_searched_again() -> None:
     assert redact("a secret.", request) == "a [...][...]"
 
 
+def test_text_with_what_looks_like_an_escape_of_another_kind_is_found() -> None:
+    """HTML has written the quote, and left both backslashes."""
+    request = PushRequest()
+    request.account.account = '\\\\"'
+    assert redact("for \\\\&quot; no", request) == "for [...] no"
+
+
 def test_empty_values_and_messages_change_nothing() -> None:
     request = PushRequest(token="", stat_tag="")
     request.tag.tags.append("")
